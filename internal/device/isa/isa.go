@@ -1,0 +1,70 @@
+// Package isa is the ISA bus: fixed ports, fixed addresses below 16 MiB, and
+// sixteen edge-triggered interrupt inputs.
+package isa
+
+import (
+	"fmt"
+
+	"govmd/internal/device"
+	"govmd/internal/memory"
+)
+
+// BusKind is what ISA devices plug into.
+const BusKind = "ISA"
+
+// Bus is the controller of an ISA bus.
+type Bus struct {
+	irqs [16]*device.Pin
+	io   *memory.Region
+	mem  *memory.Region
+}
+
+// New returns an ISA bus whose devices' ports and memory are mapped in the
+// given regions and whose interrupts drive irqs; a nil pin is not connected.
+func New(io, mem *memory.Region, irqs [16]*device.Pin) *Bus {
+	return &Bus{irqs: irqs, io: io, mem: mem}
+}
+
+// Attach implements device.Controller.
+func (b *Bus) Attach(device.Device) error { return nil }
+
+// Detach implements device.Controller.
+func (b *Bus) Detach(device.Device) {}
+
+// Of returns the ISA bus that d is plugged into.
+func Of(d device.Device) *Bus { return d.Dev().Bus().Controller().(*Bus) }
+
+// IRQ returns a line of d's that drives interrupt n (0 to 15). It is taken back
+// when the device goes.
+func (b *Bus) IRQ(d device.Device, n int) (*device.Line, error) {
+	if n < 0 || n >= len(b.irqs) {
+		return nil, fmt.Errorf("%s: interrupt %d is not an ISA interrupt (0 to 15)", d.Dev().Describe(), n)
+	}
+	if b.irqs[n] == nil {
+		return device.NewLine(d.Dev().Describe()), nil
+	}
+	l := b.irqs[n].Connect(d.Dev().Describe())
+	d.Dev().Defer(func() { l.SetLevel(false) })
+	return l, nil
+}
+
+// MapIO maps a device's ports at a fixed address until the device goes.
+func (b *Bus) MapIO(d device.Device, port uint16, r *memory.Region) error {
+	return mapFixed(d, b.io, uint64(port), r)
+}
+
+// MapMem maps a device's memory at a fixed address until the device goes.
+func (b *Bus) MapMem(d device.Device, addr uint64, r *memory.Region) error {
+	return mapFixed(d, b.mem, addr, r)
+}
+
+func mapFixed(d device.Device, in *memory.Region, addr uint64, r *memory.Region) error {
+	if err := in.Add(addr, r); err != nil {
+		return fmt.Errorf("%s: %w", d.Dev().Describe(), err)
+	}
+	d.Dev().Defer(func() {
+		in.Remove(r)
+		r.Quiesce()
+	})
+	return nil
+}

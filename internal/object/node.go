@@ -1,0 +1,279 @@
+package object
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Node is an object's place in the tree. Objects embed it.
+type Node struct {
+	typ      *Type
+	self     Object
+	parent   *Node
+	name     string
+	children []*Node
+	extra    []Property // of this instance alone
+	frozen   bool       // realized: configuration may no longer change
+}
+
+// Obj returns n itself, which makes what embeds a Node an Object.
+func (n *Node) Obj() *Node { return n }
+
+// Type returns the object's type; nil for plain containers.
+func (n *Node) Type() *Type { return n.typ }
+
+// TypeName returns the name of the object's type.
+func (n *Node) TypeName() string {
+	if n.typ == nil {
+		return "container"
+	}
+	return n.typ.Name
+}
+
+// Object returns the object of which n is the node.
+func (n *Node) Object() Object {
+	if n.self == nil {
+		return n
+	}
+	return n.self
+}
+
+// Name returns the last component of the object's path.
+func (n *Node) Name() string { return n.name }
+
+// Parent returns the object above, or nil.
+func (n *Node) Parent() Object {
+	if n.parent == nil {
+		return nil
+	}
+	return n.parent.Object()
+}
+
+// Children returns the objects directly below, in the order in which they were added.
+func (n *Node) Children() []Object {
+	list := make([]Object, len(n.children))
+	for i, c := range n.children {
+		list[i] = c.Object()
+	}
+	return list
+}
+
+// Freeze ends the time in which BeforeRealize properties may be set; Thaw
+// brings it back after unrealizing.
+func (n *Node) Freeze() { n.frozen = true }
+
+// Thaw lets configuration change again.
+func (n *Node) Thaw() { n.frozen = false }
+
+// AddProperty gives this one object a property beside those of its type.
+func (n *Node) AddProperty(p Property) { n.extra = append(n.extra, p) }
+
+// Properties returns the properties of the object: its type's, then its own.
+func (n *Node) Properties() []Property {
+	var list []Property
+	if n.typ != nil {
+		list = n.typ.Properties()
+	}
+	return append(list, n.extra...)
+}
+
+// Add places child below parent under the given name. A name that ends in "[*]"
+// gets the first free number.
+func Add(parent, child Object, name string) error {
+	p, c := parent.Obj(), child.Obj()
+	if c.parent != nil {
+		return fmt.Errorf("object '%s' has a parent already", c.Path())
+	}
+	if stem, ok := strings.CutSuffix(name, "[*]"); ok {
+		for i := 0; ; i++ {
+			name = fmt.Sprintf("%s[%d]", stem, i)
+			if p.child(name) == nil {
+				break
+			}
+		}
+	}
+	if p.child(name) != nil {
+		return fmt.Errorf("attempt to add duplicate property '%s' to object (type '%s')", name, p.TypeName())
+	}
+	if c.self == nil {
+		c.self = child
+	}
+	c.parent, c.name = p, name
+	p.children = append(p.children, c)
+	return nil
+}
+
+// Remove takes the object out of the tree, with all that is below it.
+func Remove(o Object) {
+	c := o.Obj()
+	if c.parent == nil {
+		return
+	}
+	list := c.parent.children
+	for i, x := range list {
+		if x == c {
+			c.parent.children = append(list[:i:i], list[i+1:]...)
+			break
+		}
+	}
+	c.parent = nil
+}
+
+func (n *Node) child(name string) *Node {
+	for _, c := range n.children {
+		if c.name == name {
+			return c
+		}
+	}
+	return nil
+}
+
+// Child returns the object directly below of that name, or nil.
+func (n *Node) Child(name string) Object {
+	if c := n.child(name); c != nil {
+		return c.Object()
+	}
+	return nil
+}
+
+// Path returns the canonical path, "/" for the root.
+func (n *Node) Path() string {
+	if n.parent == nil {
+		return "/"
+	}
+	up := n.parent.Path()
+	if up == "/" {
+		return "/" + n.name
+	}
+	return up + "/" + n.name
+}
+
+// Container returns the object at the given path below n, making plain
+// containers for what is missing.
+func (n *Node) Container(path string) Object {
+	at := n
+	for _, name := range strings.Split(strings.Trim(path, "/"), "/") {
+		if name == "" {
+			continue
+		}
+		next := at.child(name)
+		if next == nil {
+			next = &Node{}
+			_ = Add(at, next, name) // the name is free and the node new
+		}
+		at = next
+	}
+	return at.Object()
+}
+
+// Resolve finds an object by absolute path, or by a partial path that matches
+// the end of exactly one object's path. ambiguous reports a partial path that
+// matches several.
+func (n *Node) Resolve(path string) (o Object, ambiguous bool) {
+	if path == "" {
+		return nil, false
+	}
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	if strings.HasPrefix(path, "/") {
+		return n.descend(parts), false
+	}
+	var found []Object
+	n.walk(func(at *Node) {
+		if m := at.descend(parts); m != nil {
+			found = append(found, m)
+		}
+	})
+	switch len(found) {
+	case 0:
+		return nil, false
+	case 1:
+		return found[0], false
+	}
+	return nil, true
+}
+
+func (n *Node) descend(parts []string) Object {
+	at := n
+	for _, name := range parts {
+		if name == "" {
+			continue
+		}
+		if at = at.child(name); at == nil {
+			return nil
+		}
+	}
+	return at.Object()
+}
+
+func (n *Node) walk(fn func(*Node)) {
+	fn(n)
+	for _, c := range n.children {
+		c.walk(fn)
+	}
+}
+
+// Walk calls fn for the object and all below it, parents first.
+func Walk(o Object, fn func(Object)) {
+	o.Obj().walk(func(n *Node) { fn(n.Object()) })
+}
+
+// Property returns the object's property of that name.
+func (n *Node) Property(name string) (Property, bool) {
+	// The nearest type wins, so that a type can redefine what it inherits.
+	list := n.Properties()
+	for i := len(list) - 1; i >= 0; i-- {
+		if list[i].Name == name {
+			return list[i], true
+		}
+	}
+	return Property{}, false
+}
+
+func settable(o Object, name string) (Property, error) {
+	n := o.Obj()
+	p, ok := n.Property(name)
+	switch {
+	case !ok:
+		return p, fmt.Errorf("Property '%s.%s' not found", n.TypeName(), name)
+	case p.Set == nil || p.When == Never:
+		return p, fmt.Errorf("Property '%s.%s' is not writable", n.TypeName(), name)
+	case n.frozen && p.When == BeforeRealize:
+		return p, fmt.Errorf("Attempt to set property '%s' on device '%s' (type '%s') after it was realized",
+			name, n.name, n.TypeName())
+	}
+	return p, nil
+}
+
+// Set gives a property a typed value, as JSON has it.
+func Set(o Object, name string, value any) error {
+	p, err := settable(o, name)
+	if err != nil {
+		return err
+	}
+	return p.Set(o, value)
+}
+
+// SetText gives a property the value that option text means.
+func SetText(o Object, name, text string) error {
+	p, err := settable(o, name)
+	if err != nil {
+		return err
+	}
+	v, err := p.Parse(text)
+	if err != nil {
+		return err
+	}
+	return p.Set(o, v)
+}
+
+// Get returns the value of a property.
+func Get(o Object, name string) (any, error) {
+	p, ok := o.Obj().Property(name)
+	if !ok {
+		return nil, fmt.Errorf("Property '%s.%s' not found", o.Obj().TypeName(), name)
+	}
+	if p.Get == nil {
+		return nil, fmt.Errorf("Property '%s.%s' is not readable", o.Obj().TypeName(), name)
+	}
+	return p.Get(o), nil
+}
