@@ -65,3 +65,25 @@ type LineParams struct {
 	DataBits int  // 5 to 8
 	StopBits int  // 1 or 2
 }
+
+// Conn is one connection of a character device: a client of a socket, or
+// standard input and output.
+type Conn interface {
+	Read(p []byte) (int, error)
+	Write(p []byte) (int, error)
+	Close() error
+	// ReadMsg is Read that also returns the descriptors which came with the
+	// first of the bytes. Where descriptors cannot be passed it returns none.
+	// The caller owns them.
+	ReadMsg(p []byte) (n int, fds []int, err error)
+}
+
+// ConnFrontend is a front end that serves whole connections, as monitors do,
+// instead of a stream of bytes: it reads and writes at its own pace. ServeConn
+// is called on the back end's goroutine and may block until the connection
+// ends. The back end closes the connection when the device goes away and after
+// ServeConn has returned. Such a front end gets no other calls.
+type ConnFrontend interface {
+	Frontend
+	ServeConn(Conn)
+}
