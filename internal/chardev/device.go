@@ -14,6 +14,7 @@ const outputLimit = 64 << 10
 type Chardev struct {
 	id      string
 	backend backend
+	mux     *mux // nil unless front ends share the device
 
 	mu        sync.Mutex // guards what follows; neither end is called with it held
 	fe        Frontend
@@ -69,8 +70,16 @@ func (c *Chardev) InUse() bool {
 	return c.fe != nil
 }
 
-// Attach makes fe the front end. A device has at most one.
+// Attach makes fe the front end. A device has at most one, unless it is a
+// multiplexer.
 func (c *Chardev) Attach(fe Frontend) (Port, error) {
+	if c.mux != nil {
+		return c.mux.attach(fe)
+	}
+	return c.attachDirect(fe)
+}
+
+func (c *Chardev) attachDirect(fe Frontend) (Port, error) {
 	c.mu.Lock()
 	if c.fe != nil || c.closing {
 		c.mu.Unlock()
@@ -109,9 +118,10 @@ func (c *Chardev) call(fn func(Frontend)) bool {
 
 // close ends the device. The front end is told that the other side has gone.
 func (c *Chardev) close() {
-	c.mu.Lock()
 	// Output that was accepted is given a chance: what a guest last said
 	// before the end is what people want to read.
+	c.drain()
+	c.mu.Lock()
 	c.closing = true
 	c.cond.Broadcast()
 	c.mu.Unlock()
@@ -267,16 +277,15 @@ func (p *port) Detach() {
 	c.mu.Lock()
 	c.fe, c.onRoom, c.short = nil, nil, false
 	c.cond.Broadcast()
+	c.mu.Unlock()
+	c.waitIdle()
+}
+
+// waitIdle waits until no call into a front end is under way.
+func (c *Chardev) waitIdle() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for c.calling > 0 {
 		c.cond.Wait()
 	}
-	c.mu.Unlock()
-}
-
-// hangUp ends waits for input credit and output: the device is closing.
-func (c *Chardev) hangUp() {
-	c.mu.Lock()
-	c.closing = true
-	c.cond.Broadcast()
-	c.mu.Unlock()
 }

@@ -13,7 +13,7 @@ type fileBackend struct {
 	cfg  FileConfig
 	out  *os.File
 	in   *os.File
-	c    *Chardev
+	conn *fileConn
 	done sync.WaitGroup
 }
 
@@ -33,11 +33,11 @@ func (b *fileBackend) start(c *Chardev) (err error) {
 			return openError(b.cfg.In, err)
 		}
 	}
-	b.c = c
+	b.conn = &fileConn{b: b, eof: make(chan struct{})}
 	b.done.Add(1)
 	go func() {
 		defer b.done.Done()
-		c.serve(&fileConn{b: b, eof: make(chan struct{})})
+		c.serve(b.conn)
 	}()
 	return nil
 }
@@ -51,9 +51,7 @@ func openError(path string, err error) error {
 }
 
 func (b *fileBackend) stop() {
-	b.c.drain()
-	_ = b.out.Close()
-	b.c.hangUp()
+	_ = b.conn.Close()
 	b.done.Wait()
 }
 

@@ -172,7 +172,6 @@ func (b *socketBackend) connect(conn net.Conn) {
 }
 
 func (b *socketBackend) stop() {
-	b.c.drain()
 	b.mu.Lock()
 	b.cancel()
 	if b.conn != nil {
@@ -182,7 +181,6 @@ func (b *socketBackend) stop() {
 	if b.listener != nil {
 		_ = b.listener.Close() // removes the Unix socket's name too
 	}
-	b.c.hangUp()
 	b.done.Wait()
 }
 

@@ -38,9 +38,7 @@ func (b *stdioBackend) start(c *Chardev) error {
 }
 
 func (b *stdioBackend) stop() {
-	b.c.drain()
 	_ = b.conn.Close()
-	b.c.hangUp()
 	b.done.Wait()
 	b.tty.restore()
 }

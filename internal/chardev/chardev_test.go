@@ -1,0 +1,241 @@
+package chardev
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// sink is a front end that collects what it gets.
+type sink struct {
+	mu     sync.Mutex
+	cond   *sync.Cond
+	got    bytes.Buffer
+	events []Event
+	credit int
+}
+
+func newSink(credit int) *sink {
+	s := &sink{credit: credit}
+	s.cond = sync.NewCond(&s.mu)
+	return s
+}
+
+func (s *sink) CanReceive() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.credit
+}
+
+func (s *sink) Receive(p []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got.Write(p)
+	s.credit -= len(p)
+	s.cond.Broadcast()
+}
+
+func (s *sink) ChardevEvent(ev Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, ev)
+	s.cond.Broadcast()
+}
+
+func (s *sink) waitFor(ok func() bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for !ok() {
+		s.cond.Wait()
+	}
+}
+
+func add(t *testing.T, b any, mux bool) (*Registry, *Chardev) {
+	t.Helper()
+	var r Registry
+	c, err := r.Add(Config{ID: "c0", Backend: b, Mux: mux})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return &r, c
+}
+
+func TestFileOutput(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	r, c := add(t, FileConfig{Out: path}, false)
+	p, err := c.Attach(newSink(0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for !p.Connected() {
+		// The back end's goroutine connects as soon as it sees the front end.
+		c.mu.Lock()
+		c.mu.Unlock() //nolint:staticcheck // yields to it
+	}
+	if n := p.Write([]byte("last words\n")); n != 11 {
+		t.Fatalf("Write took %d bytes", n)
+	}
+	p.Detach()
+	r.Close()
+	got, _ := os.ReadFile(path)
+	if string(got) != "last words\n" {
+		t.Errorf("file holds %q", got)
+	}
+}
+
+func TestSocketServesOneClientAfterTheOther(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	r, c := add(t, SocketConfig{Path: path, Server: true}, false)
+	s := newSink(1 << 20)
+	p, err := c.Attach(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, word := range []string{"one", "two"} {
+		conn, err := net.Dial("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := conn.Write([]byte(word)); err != nil {
+			t.Fatal(err)
+		}
+		s.waitFor(func() bool { return strings.HasSuffix(s.got.String(), word) })
+		p.Write([]byte("echo " + word))
+		buf := make([]byte, 8)
+		if _, err := io.ReadFull(conn, buf); err != nil || string(buf) != "echo "+word {
+			t.Fatalf("client read %q, %v", buf, err)
+		}
+		conn.Close()
+		s.waitFor(func() bool { return len(s.events) == 2*i+2 })
+	}
+	want := []Event{Opened, Closed, Opened, Closed}
+	for i, ev := range s.events {
+		if ev != want[i] {
+			t.Fatalf("events %v, want %v", s.events, want)
+		}
+	}
+	if err := r.Remove("c0"); err == nil || !strings.Contains(err.Error(), "busy") {
+		t.Errorf("removing a device in use: %v", err)
+	}
+	p.Detach()
+	if err := r.Remove("c0"); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Stat(path); err == nil {
+		t.Error("the socket is still there")
+	}
+}
+
+// A client that does not read must not block the writer, and what does not fit
+// is refused, not lost.
+func TestSlowReader(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	_, c := add(t, SocketConfig{Path: path, Server: true}, false)
+	s := newSink(1)
+	p, err := c.Attach(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	room := make(chan struct{}, 1)
+	p.OnWritable(func() {
+		select {
+		case room <- struct{}{}:
+		default:
+		}
+	})
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.waitFor(func() bool { return len(s.events) == 1 })
+	chunk := bytes.Repeat([]byte("x"), 10000)
+	sent := 0
+	for {
+		n := p.Write(chunk)
+		sent += n
+		if n < len(chunk) {
+			if sent > 64<<20 {
+				t.Fatal("output is not bounded")
+			}
+			// Full: the socket's buffers and ours. Only reading makes room.
+			if n == 0 {
+				break
+			}
+		}
+	}
+	go func() {
+		_, _ = io.Copy(io.Discard, conn)
+	}()
+	for p.Write(chunk) == 0 { // hangs when OnWritable's function is not called
+		<-room
+	}
+	conn.Close()
+}
+
+func TestInputWaitsForCredit(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	_, c := add(t, SocketConfig{Path: path, Server: true}, false)
+	s := newSink(3)
+	p, err := c.Attach(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("abcdef")); err != nil {
+		t.Fatal(err)
+	}
+	s.waitFor(func() bool { return s.got.Len() == 3 })
+	s.mu.Lock()
+	s.credit = 3
+	s.mu.Unlock()
+	p.AcceptInput()
+	s.waitFor(func() bool { return s.got.String() == "abcdef" })
+}
+
+func TestAddressInUse(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	_, _ = add(t, SocketConfig{Path: path, Server: true}, false)
+	var r Registry
+	_, err := r.Add(Config{ID: "c1", Backend: SocketConfig{Path: path, Server: true}})
+	if err == nil || !strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), path) {
+		t.Errorf("second server: %v", err)
+	}
+}
+
+func TestMux(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	_, c := add(t, SocketConfig{Path: path, Server: true}, true)
+	a, b := newSink(100), newSink(100)
+	for _, s := range []*sink{a, b} {
+		if _, err := c.Attach(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	quit := make(chan struct{})
+	c.SetMuxHooks(MuxHooks{Quit: func() { close(quit) }})
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("a\x01cb\x01cA\x01\x01\x01x")); err != nil {
+		t.Fatal(err)
+	}
+	<-quit
+	if got := a.got.String(); got != "aA\x01" {
+		t.Errorf("first front end got %q", got)
+	}
+	if got := b.got.String(); got != "b" {
+		t.Errorf("second front end got %q", got)
+	}
+}
