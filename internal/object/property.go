@@ -78,8 +78,7 @@ type integer interface {
 
 // Int is an integer property; its QEMU type name follows from the Go type.
 func Int[T Object, I integer](name string, field func(T) *I, def I, desc string) Property {
-	var zero I
-	bits, signed := intShape(zero)
+	bits, signed := intShape[I]()
 	kind := fmt.Sprintf("int%d", bits)
 	if !signed {
 		kind = "u" + kind
@@ -231,7 +230,8 @@ func Live(p Property, changed func(Object) error) Property {
 	return p
 }
 
-func intShape[I integer](zero I) (bits int, signed bool) {
+func intShape[I integer]() (bits int, signed bool) {
+	var zero I
 	signed = zero-1 < 0
 	for v := I(1); v != 0; v <<= 1 {
 		bits++
@@ -240,7 +240,7 @@ func intShape[I integer](zero I) (bits int, signed bool) {
 }
 
 func toWide[I integer](v I) any {
-	if _, signed := intShape(v); signed {
+	if _, signed := intShape[I](); signed {
 		return int64(v)
 	}
 	return uint64(v)
