@@ -1,0 +1,33 @@
+// Package accel is what executes a machine's vCPUs and carries its interrupts:
+// KVM, or qtest, under which nothing executes and tests drive the devices.
+package accel
+
+import (
+	"govmd/internal/device"
+	"govmd/internal/memory"
+	"govmd/internal/runstate"
+)
+
+// GSIs is the number of global system interrupts of a PC's I/O APIC.
+const GSIs = 24
+
+// Accel is an accelerator of one machine.
+type Accel interface {
+	// Name is "kvm" or "qtest".
+	Name() string
+	// Wire has the accelerator follow the guest's memory map and ports. It is
+	// called once, before anything is mapped.
+	Wire(sys *memory.System, mem, io *memory.Space) error
+	// Pins are the global system interrupts: 0 to 15 are the ISA interrupts,
+	// which reach the PICs and the I/O APIC both.
+	Pins() [GSIs]*device.Pin
+	// MSI takes message-signalled interrupts.
+	MSI() device.MSIController
+	// PlugChips makes the interrupt controllers and the interval timer part of
+	// the machine; pic says whether there are PICs and a timer.
+	PlugChips(env *device.Env, pic bool) error
+	// VCPUs pause and resume together.
+	runstate.VCPUs
+	// Close ends all vCPUs and gives back what the accelerator holds.
+	Close()
+}
