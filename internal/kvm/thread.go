@@ -37,6 +37,9 @@ type Thread struct {
 	// by the thread before each entry.
 	attention atomic.Bool
 
+	gate    *Gate
+	inGuest atomic.Bool // in the guest, or about to be; see Gate
+
 	// Of the thread alone.
 	pending bool // the last exit's access is completed by the next entry
 	stop    Stop
@@ -62,16 +65,17 @@ func Procs(vcpus, iothreads int) int { return runtime.NumCPU() + vcpus + iothrea
 
 // StartThread starts a paused thread for v, which it owns from now on. name is
 // what tools like top show of it, cut to 15 bytes; QEMU's users look for
-// "CPU n/KVM".
-func StartThread(v *VCPU, h Handler, name string) *Thread {
+// "CPU n/KVM". All threads of a machine share one gate.
+func StartThread(v *VCPU, h Handler, name string, gate *Gate) *Thread {
 	t := &Thread{
-		vcpu: v, handler: h, name: name, pid: unix.Getpid(),
+		vcpu: v, handler: h, name: name, pid: unix.Getpid(), gate: gate,
 		wake:  make(chan struct{}, 1),
 		done:  make(chan struct{}),
 		idle:  make(chan struct{}),
 		pause: true, parked: true,
 	}
 	close(t.idle)
+	gate.add(t)
 	ready := make(chan struct{})
 	go t.main(ready)
 	<-ready
@@ -177,6 +181,7 @@ func (t *Thread) Close() error {
 	if !first {
 		return nil
 	}
+	t.gate.remove(t)
 	return t.vcpu.Close()
 }
 
@@ -234,7 +239,11 @@ func (t *Thread) main(ready chan<- struct{}) {
 // enter runs the guest until there are requests.
 func (t *Thread) enter() {
 	for !t.attention.Load() {
+		if !t.gate.enter(t) {
+			continue
+		}
 		exit, err := t.vcpu.Run()
+		t.gate.leave(t)
 		t.serve(exit, err)
 	}
 }

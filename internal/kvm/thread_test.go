@@ -35,7 +35,7 @@ func (b *board) MMIOWrite(addr uint64, _ int, _ uint64) { b.mmio(addr) }
 func (b *board) Stopped(s *kvm.Stop)                    { b.stopped <- s.String() }
 
 func start(t testing.TB, v *kvm.VCPU, b kvm.Handler) *kvm.Thread {
-	th := kvm.StartThread(v, b, fmt.Sprintf("CPU %d/KVM", v.ID()))
+	th := kvm.StartThread(v, b, fmt.Sprintf("CPU %d/KVM", v.ID()), &kvm.Gate{})
 	t.Cleanup(func() { kvmtest.Check(t, th.Close()) })
 	return th
 }
@@ -335,7 +335,7 @@ func TestKVMThreadEnds(t *testing.T) {
 	v, err := g.VM.CreateVCPU(0)
 	kvmtest.Check(t, err)
 	g.Flat(t, v, kvmtest.Org)
-	th := kvm.StartThread(v, newBoard(), "CPU 0/KVM")
+	th := kvm.StartThread(v, newBoard(), "CPU 0/KVM", &kvm.Gate{})
 	th.Resume()
 	inTime(t, "close", func(context.Context) error { return th.Close() })
 	kvmtest.Check(t, th.Close())

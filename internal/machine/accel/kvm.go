@@ -42,6 +42,8 @@ type KVM struct {
 	mem    *memory.Space
 	io     *memory.Space
 
+	gate kvm.Gate
+
 	mu      sync.Mutex // guards threads
 	threads []*kvm.Thread
 }
@@ -105,7 +107,7 @@ func (a *KVM) MSI() device.MSIController { return a.router }
 // Wire implements Accel.
 func (a *KVM) Wire(sys *memory.System, mem, io *memory.Space) error {
 	a.mem, a.io = mem, io
-	s := newSlots(a.VM, a.log, a.quiet)
+	s := newSlots(a.VM, a.log, a.gate.With)
 	mem.AddListener(s, 0)
 	mem.AddListener(&eventfds{vm: a.VM, log: a.log}, 0)
 	io.AddListener(&eventfds{vm: a.VM, log: a.log, pio: true}, 0)
@@ -143,7 +145,7 @@ func (a *KVM) StartVCPU(index, apicID int, stopped func(*kvm.Stop)) (*kvm.Thread
 	if err != nil {
 		return nil, err
 	}
-	t := kvm.StartThread(v, &exits{mem: a.mem, io: a.io, stopped: stopped}, fmt.Sprintf("CPU %d/KVM", index))
+	t := kvm.StartThread(v, &exits{mem: a.mem, io: a.io, stopped: stopped}, fmt.Sprintf("CPU %d/KVM", index), &a.gate)
 	a.mu.Lock()
 	a.threads = append(a.threads, t)
 	a.mu.Unlock()
@@ -173,9 +175,6 @@ func (a *KVM) Resume() {
 		t.Resume()
 	}
 }
-
-// quiet runs change while no vCPU executes guest code.
-func (a *KVM) quiet(change func()) { change() }
 
 // Close implements Accel.
 func (a *KVM) Close() {
