@@ -98,6 +98,7 @@ type Base struct {
 	realized bool
 	undo     []func()
 	inputs   map[string][]*Pin
+	outputs  []*Line
 	warnings limiter
 }
 
@@ -134,6 +135,12 @@ func (b *Base) AddInputs(name string, pins []*Pin) {
 
 // Inputs returns the interrupt inputs of that name.
 func (b *Base) Inputs(name string) []*Pin { return b.inputs[name] }
+
+// AddOutput makes an interrupt output known, so that tests can watch it.
+func (b *Base) AddOutput(l *Line) { b.outputs = append(b.outputs, l) }
+
+// Outputs returns the device's interrupt outputs.
+func (b *Base) Outputs() []*Line { return b.outputs }
 
 // NewBus gives the device a bus for others to plug into. It is called in
 // Realize, or in the constructor for buses that never change.
@@ -310,7 +317,7 @@ func (b *Base) unwind() {
 		b.undo[i]()
 	}
 	b.undo = nil
-	b.children = nil
+	b.children, b.inputs, b.outputs = nil, nil, nil
 	b.Thaw()
 }
 

@@ -81,6 +81,7 @@ type Line struct {
 	label string
 	pin   *Pin
 	high  atomic.Bool
+	watch atomic.Pointer[func(high bool)]
 }
 
 // NewLine returns a line that drives nothing: its level can be read, by tests.
@@ -97,7 +98,13 @@ func (l *Line) Label() string {
 // SetLevel drives the line. It must be called with the device's own lock held
 // or otherwise in order. It does not block beyond the pin's lock.
 func (l *Line) SetLevel(high bool) {
-	if l == nil || l.high.Swap(high) == high || l.pin == nil {
+	if l == nil || l.high.Swap(high) == high {
+		return
+	}
+	if watch := l.watch.Load(); watch != nil {
+		(*watch)(high)
+	}
+	if l.pin == nil {
 		return
 	}
 	if high {
@@ -111,6 +118,15 @@ func (l *Line) SetLevel(high bool) {
 func (l *Line) Pulse() {
 	l.SetLevel(true)
 	l.SetLevel(false)
+}
+
+// Watch has fn see every level change before the pin does; nil ends that.
+func (l *Line) Watch(fn func(high bool)) {
+	if fn == nil {
+		l.watch.Store(nil)
+		return
+	}
+	l.watch.Store(&fn)
 }
 
 // Level reports whether the line is high.

@@ -40,10 +40,11 @@ func (b *Bus) IRQ(d device.Device, n int) (*device.Line, error) {
 	if n < 0 || n >= len(b.irqs) {
 		return nil, fmt.Errorf("%s: interrupt %d is not an ISA interrupt (0 to 15)", d.Dev().Describe(), n)
 	}
-	if b.irqs[n] == nil {
-		return device.NewLine(d.Dev().Describe()), nil
+	l := device.NewLine(d.Dev().Describe())
+	if b.irqs[n] != nil {
+		l = b.irqs[n].Connect(d.Dev().Describe())
 	}
-	l := b.irqs[n].Connect(d.Dev().Describe())
+	d.Dev().AddOutput(l)
 	d.Dev().Defer(func() { l.SetLevel(false) })
 	return l, nil
 }
