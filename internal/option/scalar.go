@@ -1,5 +1,11 @@
-// Package option reads QEMU's option syntax: key=value lists, their JSON form,
-// and the scalar values in them.
+// Package option reads QEMU's option syntax.
+//
+// There are three forms. The classic one is a flat list, "driver,key=value,flag",
+// read by Parse and checked by a Schema. Options that carry structured values
+// are read by ParseKeyval, in which dotted keys make nested values
+// ("file.driver=nbd,list.0=a"), or are a JSON value: ParseValue takes both.
+//
+// The texts of errors are those that QEMU's users know.
 package option
 
 import (
@@ -7,16 +13,15 @@ import (
 	"math"
 	"math/bits"
 	"strconv"
-	"strings"
 )
 
-// ErrSyntax is a scalar that is not of the form wanted, ErrRange one out of range.
+// Errors of the Parse functions for single values.
 var (
-	ErrSyntax = errors.New("invalid syntax")
+	ErrSyntax = errors.New("malformed value")
 	ErrRange  = errors.New("value out of range")
 )
 
-// ParseBool reads on/off, yes/no, true/false and y/n.
+// ParseBool reads on, yes, true or y, or off, no, false or n.
 func ParseBool(s string) (bool, error) {
 	switch s {
 	case "on", "yes", "true", "y":
@@ -27,71 +32,185 @@ func ParseBool(s string) (bool, error) {
 	return false, ErrSyntax
 }
 
-// ParseSize reads a byte count: decimal with an optional fraction, or
-// hexadecimal, and an optional suffix B, k, M, G, T, P or E (powers of 1024, in
-// either case).
-func ParseSize(s string) (uint64, error) { return ParseSizeUnit(s, 1) }
+// ParseInt reads a decimal, 0x hexadecimal or 0 octal integer.
+func ParseInt(s string) (int64, error) {
+	neg, digits, base, err := integer(s)
+	if err != nil {
+		return 0, err
+	}
+	if neg {
+		digits = "-" + digits
+	}
+	n, err := strconv.ParseInt(digits, base, 64)
+	return n, kind(err)
+}
 
-// ParseSizeUnit is ParseSize for options whose numbers without a suffix count
-// units of unit bytes, as -m counts MiB.
-func ParseSizeUnit(s string, unit uint64) (uint64, error) {
-	if hex, ok := strings.CutPrefix(strings.ToLower(s), "0x"); ok {
-		n, err := strconv.ParseUint(hex, 16, 64)
-		if err != nil {
-			return 0, scalarError(err)
-		}
-		return scale(n, unit)
+// ParseUint reads a decimal, 0x hexadecimal or 0 octal integer. As in C, a
+// negative number counts down from 2^64.
+func ParseUint(s string) (uint64, error) {
+	neg, digits, base, err := integer(s)
+	if err != nil {
+		return 0, err
 	}
-	if s == "" {
-		return 0, ErrSyntax
+	n, err := strconv.ParseUint(digits, base, 64)
+	if neg {
+		n = -n
 	}
-	const suffixes = "bkmgtpe"
-	number := s
-	if i := strings.IndexByte(suffixes, s[len(s)-1]|0x20); i >= 0 {
-		unit = 1 << (10 * i)
-		number = s[:len(s)-1]
-	}
-	whole, fraction, dotted := strings.Cut(number, ".")
-	for _, c := range whole + fraction {
-		if c < '0' || c > '9' {
+	return n, kind(err)
+}
+
+// ParseFloat reads a finite number.
+func ParseFloat(s string) (float64, error) {
+	s = trimSpace(s)
+	for _, c := range s {
+		if c == '_' {
 			return 0, ErrSyntax
 		}
 	}
-	if whole == "" {
+	f, err := strconv.ParseFloat(s, 64)
+	if err == nil && (math.IsInf(f, 0) || math.IsNaN(f)) {
 		return 0, ErrSyntax
 	}
-	n, err := strconv.ParseUint(whole, 10, 64)
-	if err != nil {
-		return 0, scalarError(err)
-	}
-	if n, err = scale(n, unit); err != nil || !dotted || fraction == "" {
-		return n, err
-	}
-	f, err := strconv.ParseFloat("0."+fraction, 64)
-	if err != nil {
-		return 0, ErrSyntax
-	}
-	if f > 0 && unit == 1 {
-		return 0, ErrSyntax // half a byte
-	}
-	part := uint64(math.Round(f * float64(unit)))
-	if n+part < n {
-		return 0, ErrRange
-	}
-	return n + part, nil
+	return f, kind(err)
 }
 
-func scale(n, unit uint64) (uint64, error) {
-	hi, lo := bits.Mul64(n, unit)
-	if hi != 0 {
-		return 0, ErrRange
-	}
-	return lo, nil
-}
-
-func scalarError(err error) error {
-	if errors.Is(err, strconv.ErrRange) {
+func kind(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, strconv.ErrRange):
 		return ErrRange
 	}
 	return ErrSyntax
+}
+
+func trimSpace(s string) string {
+	for len(s) > 0 && (s[0] == ' ' || s[0] >= '\t' && s[0] <= '\r') {
+		s = s[1:]
+	}
+	return s
+}
+
+// integer takes the sign and the base off an integer as C's strtoll reads it.
+func integer(s string) (neg bool, digits string, base int, err error) {
+	s = trimSpace(s)
+	if s != "" && (s[0] == '-' || s[0] == '+') {
+		neg = s[0] == '-'
+		s = s[1:]
+	}
+	base = 10
+	switch {
+	case len(s) > 2 && s[0] == '0' && s[1]|0x20 == 'x':
+		base, s = 16, s[2:]
+	case len(s) > 1 && s[0] == '0':
+		base, s = 8, s[1:]
+	}
+	if s == "" || s[0] == '-' || s[0] == '+' {
+		return false, "", 0, ErrSyntax
+	}
+	return neg, s, base, nil
+}
+
+// ParseSize reads a number of bytes: a decimal number with an optional fraction
+// and an optional suffix B, k, M, G, T, P or E (powers of 1024, either case), or
+// a hexadecimal number ("0x1000").
+func ParseSize(s string) (uint64, error) { return ParseSizeIn(s, 'B') }
+
+// ParseSizeIn is ParseSize with the suffix that a number without one is taken
+// to have: 'M' for the size of the memory.
+func ParseSizeIn(s string, unit byte) (uint64, error) {
+	s = trimSpace(s)
+	if len(s) > 2 && s[0] == '0' && s[1]|0x20 == 'x' {
+		return hexSize(s[2:], unit)
+	}
+	n := digitsLen(s)
+	if n == 0 {
+		return 0, ErrSyntax
+	}
+	whole, err := strconv.ParseUint(s[:n], 10, 64)
+	if err != nil {
+		return 0, kind(err)
+	}
+	s = s[n:]
+	fraction := 0.0
+	if s != "" && s[0] == '.' {
+		n := 1 + digitsLen(s[1:])
+		if n > 1 {
+			fraction, _ = strconv.ParseFloat("0"+s[:n], 64)
+		}
+		s = s[n:]
+	}
+	shift, err := suffix(s, unit)
+	if err != nil {
+		return 0, err
+	}
+	if fraction > 0 && shift == 0 {
+		return 0, ErrSyntax // a fraction of a byte
+	}
+	hi, size := bits.Mul64(whole, 1<<shift)
+	size, carry := bits.Add64(size, uint64(fraction*float64(uint64(1)<<shift)+0.5), 0)
+	if hi != 0 || carry != 0 {
+		return 0, ErrRange
+	}
+	return size, nil
+}
+
+func hexSize(s string, unit byte) (uint64, error) {
+	n := 0
+	for n < len(s) && isHex(s[n]) {
+		n++
+	}
+	whole, err := strconv.ParseUint(s[:n], 16, 64)
+	if err != nil {
+		return 0, kind(err)
+	}
+	shift, err := suffix(s[n:], unit)
+	if err != nil {
+		return 0, err
+	}
+	hi, size := bits.Mul64(whole, 1<<shift)
+	if hi != 0 {
+		return 0, ErrRange
+	}
+	return size, nil
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c|0x20 && c|0x20 <= 'f'
+}
+
+func digitsLen(s string) int {
+	n := 0
+	for n < len(s) && '0' <= s[n] && s[n] <= '9' {
+		n++
+	}
+	return n
+}
+
+// suffix returns the power of two that s, or without s unit, stands for.
+func suffix(s string, unit byte) (shift uint, err error) {
+	switch len(s) {
+	case 0:
+	case 1:
+		unit = s[0]
+	default:
+		return 0, ErrSyntax
+	}
+	switch unit | 0x20 {
+	case 'b':
+		return 0, nil
+	case 'k':
+		return 10, nil
+	case 'm':
+		return 20, nil
+	case 'g':
+		return 30, nil
+	case 't':
+		return 40, nil
+	case 'p':
+		return 50, nil
+	case 'e':
+		return 60, nil
+	}
+	return 0, ErrSyntax
 }
