@@ -271,7 +271,11 @@ func (t *Thread) serve(exit Exit, err error) {
 func (t *Thread) complete() {
 	t.vcpu.SetImmediateExit()
 	for t.pending {
+		if !t.gate.enter(t) {
+			continue // the access may end in memory whose slot is being changed
+		}
 		exit, err := t.vcpu.Run()
+		t.gate.leave(t)
 		t.serve(exit, err)
 	}
 }
