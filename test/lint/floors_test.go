@@ -18,8 +18,8 @@ var floors = []struct {
 	beside   []string
 }{
 	// Vocabulary: values and small mechanisms that everybody speaks with.
-	{packages: []string{"event", "clock", "lane", "option"}},
-	{packages: []string{"object", "qmp"}, beside: []string{"qmp"}},
+	{packages: []string{"event", "clock", "lane"}},
+	{packages: []string{"option", "qmp", "object"}, beside: []string{"option", "qmp"}},
 	{packages: []string{"runstate", "state", "job", "fd", "sock", "kvm"}},
 	{packages: []string{"memory", "chardev"}},
 	{packages: []string{"display", "block", "net"}},
