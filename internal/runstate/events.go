@@ -14,8 +14,8 @@ func (Resumed) EventName() string { return "RESUME" }
 
 // ShutdownEvent is the event SHUTDOWN: the machine has been shut down.
 type ShutdownEvent struct {
-	Guest  bool  `json:"guest" qmp:"guest"`
-	Reason Cause `json:"reason" qmp:"reason"`
+	Guest  bool  `qmp:"guest"`
+	Reason Cause `qmp:"reason"`
 }
 
 // EventName implements event.Event.
@@ -23,8 +23,8 @@ func (ShutdownEvent) EventName() string { return "SHUTDOWN" }
 
 // ResetEvent is the event RESET: the machine is being reset.
 type ResetEvent struct {
-	Guest  bool  `json:"guest" qmp:"guest"`
-	Reason Cause `json:"reason" qmp:"reason"`
+	Guest  bool  `qmp:"guest"`
+	Reason Cause `qmp:"reason"`
 }
 
 // EventName implements event.Event.
@@ -56,7 +56,7 @@ func (WakeupEvent) EventName() string { return "WAKEUP" }
 
 // GuestPanickedEvent is the event GUEST_PANICKED.
 type GuestPanickedEvent struct {
-	Action string `json:"action" qmp:"action"` // "pause", "poweroff" or "run"
+	Action string `qmp:"action"` // "pause", "poweroff" or "run"
 }
 
 // EventName implements event.Event.
@@ -65,7 +65,7 @@ func (GuestPanickedEvent) EventName() string { return "GUEST_PANICKED" }
 // GuestCrashloadedEvent is the event GUEST_CRASHLOADED: the guest has crashed
 // and loads a crash kernel.
 type GuestCrashloadedEvent struct {
-	Action string `json:"action" qmp:"action"`
+	Action string `qmp:"action"`
 }
 
 // EventName implements event.Event.

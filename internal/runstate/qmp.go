@@ -1,0 +1,72 @@
+package runstate
+
+import (
+	"govmd/internal/event"
+	"govmd/internal/qmp"
+)
+
+// StatusInfo is the result of query-status.
+type StatusInfo struct {
+	Running    bool  `qmp:"running"`
+	SingleStep bool  `qmp:"singlestep"`
+	Status     State `qmp:"status"`
+}
+
+// Events are the events that this package publishes.
+func Events() []event.Event {
+	return []event.Event{
+		Stopped{}, Resumed{}, ShutdownEvent{}, ResetEvent{}, PowerdownEvent{}, SuspendEvent{},
+		SuspendDiskEvent{}, WakeupEvent{}, GuestPanickedEvent{}, GuestCrashloadedEvent{},
+	}
+}
+
+// Commands returns the commands that act on the run state.
+func (c *Controller) Commands() []qmp.Command {
+	return []qmp.Command{
+		qmp.New("query-status", func(*qmp.Context, *qmp.None) (StatusInfo, error) {
+			return StatusInfo{Running: c.Running(), Status: c.State()}, nil
+		}, qmp.Preconfig),
+		qmp.New("stop", func(*qmp.Context, *qmp.None) (qmp.None, error) {
+			if c.State() == Suspended {
+				return qmp.None{}, c.Set(Paused)
+			}
+			if !c.Running() {
+				return qmp.None{}, nil
+			}
+			return qmp.None{}, c.Stop(Paused)
+		}),
+		qmp.New("cont", func(*qmp.Context, *qmp.None) (qmp.None, error) { return qmp.None{}, c.cont() }),
+		qmp.New("system_reset", func(*qmp.Context, *qmp.None) (qmp.None, error) {
+			c.RequestReset(CauseHostQMPReset)
+			return qmp.None{}, nil
+		}),
+		qmp.New("system_powerdown", func(*qmp.Context, *qmp.None) (qmp.None, error) {
+			c.RequestPowerdown()
+			return qmp.None{}, nil
+		}),
+		qmp.New("system_wakeup", func(*qmp.Context, *qmp.None) (qmp.None, error) {
+			if c.State() != Suspended {
+				return qmp.None{}, qmp.Errorf("Unable to wake up: guest is not in suspended state")
+			}
+			c.RequestWakeup()
+			return qmp.None{}, nil
+		}),
+		qmp.New("quit", func(*qmp.Context, *qmp.None) (qmp.None, error) {
+			c.RequestShutdown(CauseHostQMPQuit)
+			return qmp.None{}, nil
+		}, qmp.Preconfig),
+	}
+}
+
+// cont lets the machine go on as the user wants it.
+func (c *Controller) cont() error {
+	switch s := c.State(); {
+	case s.NeedsReset():
+		return qmp.Errorf("Resetting the Virtual Machine is required")
+	case s == Suspended, s == Running:
+		return nil
+	case s == FinishMigrate:
+		return qmp.Errorf("Migration is not finalized yet")
+	}
+	return c.Start()
+}
