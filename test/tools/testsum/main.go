@@ -1,0 +1,211 @@
+// Command testsum reads what `go test -json` writes, shows what a person wants
+// of it (packages, and the output of what failed), and keeps count over several
+// runs:
+//
+//	go test -json ./... | testsum --tally FILE
+//	testsum --tally FILE --check NAME STATUS   # a check that is no Go test
+//	testsum --tally FILE --total
+//
+// With --total it prints the line "N passed, N failed". A test that was skipped
+// in every run counts as failed: there is a place for each where it must run.
+// The exit status is 1 when something failed.
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+)
+
+func main() {
+	tally := flag.String("tally", "", "`file` that keeps the count")
+	check := flag.Bool("check", false, "count the check NAME, which ended with exit status STATUS")
+	total := flag.Bool("total", false, "print the total")
+	flag.Parse()
+	ok, err := run(*tally, *check, *total, flag.Args())
+	if err != nil {
+		fmt.Fprintf(os.Stderr, "testsum: %v\n", err)
+		os.Exit(2)
+	}
+	if !ok {
+		os.Exit(1)
+	}
+}
+
+func run(tally string, check, total bool, args []string) (ok bool, err error) {
+	if total {
+		f, err := os.Open(tally)
+		if err != nil {
+			return false, err
+		}
+		defer f.Close()
+		return sum(f, os.Stdout)
+	}
+	f, err := os.OpenFile(tally, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return false, err
+	}
+	defer f.Close()
+	if check {
+		if len(args) != 2 {
+			return false, fmt.Errorf("--check wants NAME and STATUS")
+		}
+		r := result{Name: args[0], Outcome: "pass"}
+		if args[1] != "0" {
+			r.Outcome = "fail"
+		}
+		return r.Outcome == "pass", json.NewEncoder(f).Encode(r)
+	}
+	return follow(os.Stdin, os.Stdout, f)
+}
+
+// A result is a line of the tally.
+type result struct {
+	Name    string
+	Outcome string // pass, fail or skip
+}
+
+// An event is what test2json writes, see `go doc test2json`.
+type event struct {
+	Action      string
+	Package     string
+	ImportPath  string
+	Test        string
+	Elapsed     float64
+	Output      string
+	FailedBuild string
+}
+
+// follow shows a run as it goes and appends its results to tally.
+func follow(in io.Reader, out, tally io.Writer) (ok bool, err error) {
+	ok = true
+	results := json.NewEncoder(tally)
+	output := make(map[string][]string) // of each package and test that has not ended
+	failed := make(map[string]int)      // failed tests of each package
+	count := make(map[string]int)
+	parents := make(map[string]bool)
+	lines := bufio.NewReader(in)
+	for {
+		line, err := lines.ReadBytes('\n')
+		if len(line) == 0 && err != nil {
+			break
+		}
+		var e event
+		if json.Unmarshal(line, &e) != nil {
+			fmt.Fprintf(out, "%s", line) // no event: what go says outside of tests
+			continue
+		}
+		name := e.Package
+		if e.Test != "" {
+			name += "." + e.Test
+		}
+		switch e.Action {
+		case "build-output":
+			fmt.Fprint(out, e.Output)
+		case "run":
+			if i := strings.LastIndexByte(e.Test, '/'); i >= 0 {
+				parents[e.Package+"."+e.Test[:i]] = true
+			}
+		case "output":
+			output[name] = append(output[name], e.Output)
+		case "pass", "fail", "skip":
+			switch {
+			case e.Test == "":
+				ok = endPackage(e, out, output[name], failed[e.Package], count[e.Package], results) && ok
+			case e.Action == "pass" && parents[name]:
+				// Its subtests are what is counted.
+			default:
+				count[e.Package]++
+				if e.Action == "fail" {
+					failed[e.Package]++
+					ok = false
+					for _, s := range output[name] {
+						fmt.Fprint(out, s)
+					}
+				}
+				if err := results.Encode(result{name, e.Action}); err != nil {
+					return false, err
+				}
+			}
+			delete(output, name)
+		}
+	}
+	return ok, nil
+}
+
+// endPackage shows the result of a package. One that failed though none of its
+// tests did (it does not build, it crashed) counts as a failure itself.
+func endPackage(e event, out io.Writer, output []string, failed, count int, results *json.Encoder) bool {
+	if e.Action != "fail" {
+		if count > 0 {
+			fmt.Fprintf(out, "ok   %s: %d in %.1f s\n", e.Package, count, e.Elapsed)
+		}
+		return true
+	}
+	for _, s := range output {
+		fmt.Fprint(out, s)
+	}
+	if e.FailedBuild != "" {
+		fmt.Fprintf(out, "FAIL %s: it does not build\n", e.Package)
+	} else {
+		fmt.Fprintf(out, "FAIL %s: %d of %d in %.1f s\n", e.Package, failed, count, e.Elapsed)
+	}
+	if failed == 0 {
+		results.Encode(result{e.Package, "fail"})
+	}
+	return false
+}
+
+// sum prints the total of a tally.
+func sum(tally io.Reader, out io.Writer) (ok bool, err error) {
+	passed, failed := 0, 0
+	skipped := make(map[string]bool) // in every run so far
+	ran := make(map[string]bool)
+	decoder := json.NewDecoder(tally)
+	for {
+		var r result
+		if err := decoder.Decode(&r); err == io.EOF {
+			break
+		} else if err != nil {
+			return false, err
+		}
+		switch r.Outcome {
+		case "skip":
+			skipped[r.Name] = true
+			continue
+		case "pass":
+			passed++
+		default:
+			failed++
+			fmt.Fprintf(out, "failed: %s\n", r.Name)
+		}
+		ran[r.Name] = true
+		// Subtests show that their parent ran.
+		for name := r.Name; ; {
+			i := strings.LastIndexByte(name, '/')
+			if i < 0 {
+				break
+			}
+			name = name[:i]
+			ran[name] = true
+		}
+	}
+	var never []string
+	for name := range skipped {
+		if !ran[name] {
+			never = append(never, name)
+		}
+	}
+	slices.Sort(never)
+	for _, name := range never {
+		failed++
+		fmt.Fprintf(out, "failed: %s was skipped everywhere\n", name)
+	}
+	_, err = fmt.Fprintf(out, "%d passed, %d failed\n", passed, failed)
+	return failed == 0, err
+}

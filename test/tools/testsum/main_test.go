@@ -1,0 +1,77 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+const (
+	firstRun = `{"Action":"run","Package":"p","Test":"TestA"}
+{"Action":"run","Package":"p","Test":"TestA/x"}
+{"Action":"output","Package":"p","Test":"TestA/x","Output":"fine\n"}
+{"Action":"pass","Package":"p","Test":"TestA/x"}
+{"Action":"pass","Package":"p","Test":"TestA"}
+{"Action":"run","Package":"p","Test":"TestKVM"}
+{"Action":"skip","Package":"p","Test":"TestKVM"}
+{"Action":"pass","Package":"p","Elapsed":1}
+`
+	secondRun = `{"Action":"run","Package":"p","Test":"TestKVM"}
+{"Action":"run","Package":"p","Test":"TestKVM/y"}
+{"Action":"pass","Package":"p","Test":"TestKVM/y"}
+{"Action":"pass","Package":"p","Test":"TestKVM"}
+{"Action":"pass","Package":"p","Elapsed":1}
+`
+	failingRun = `{"Action":"run","Package":"p","Test":"TestB"}
+{"Action":"output","Package":"p","Test":"TestB","Output":"what is wrong\n"}
+{"Action":"fail","Package":"p","Test":"TestB"}
+{"Action":"fail","Package":"p","Elapsed":1}
+`
+	brokenBuild = `{"ImportPath":"q","Action":"build-output","Output":"no such name\n"}
+{"Action":"fail","Package":"q","Elapsed":0,"FailedBuild":"q"}
+`
+)
+
+func TestTally(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		runs  []string
+		ok    bool
+		shows string
+		total string
+	}{
+		{"all pass", []string{firstRun, secondRun}, true, "ok   p: 2 in 1.0 s\n", "2 passed, 0 failed\n"},
+		{"skipped everywhere", []string{firstRun}, true, "", "failed: p.TestKVM was skipped everywhere\n1 passed, 1 failed\n"},
+		{"failure", []string{firstRun, secondRun, failingRun}, false, "what is wrong\n", "failed: p.TestB\n2 passed, 1 failed\n"},
+		{"no build", []string{brokenBuild}, false, "no such name\n", "failed: q\n0 passed, 1 failed\n"},
+		{"no JSON", []string{"go: trouble\n" + secondRun}, true, "go: trouble\n", "1 passed, 0 failed\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var tally, shown, total bytes.Buffer
+			ok := true
+			for _, run := range test.runs {
+				good, err := follow(strings.NewReader(run), &shown, &tally)
+				if err != nil {
+					t.Fatal(err)
+				}
+				ok = ok && good
+			}
+			if ok != test.ok {
+				t.Errorf("the runs are good: %v", ok)
+			}
+			if !strings.Contains(shown.String(), test.shows) {
+				t.Errorf("shown: %s", &shown)
+			}
+			allGood, err := sum(&tally, &total)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if total.String() != test.total {
+				t.Errorf("total: %s", &total)
+			}
+			if allGood != strings.HasSuffix(test.total, ", 0 failed\n") {
+				t.Errorf("the total is good: %v", allGood)
+			}
+		})
+	}
+}
