@@ -130,7 +130,7 @@ func (d *Device) updateMappings() {
 			break
 		}
 	}
-	if !changed || !d.bus.visible(d) {
+	if !changed || !d.alive {
 		return
 	}
 	d.Env().Memory.Update(func() {

@@ -81,6 +81,7 @@ type Device struct {
 	dma    *memory.DMA
 
 	access    sync.Mutex // one configuration access at a time
+	alive     bool       // guarded by access: the guest reaches the function
 	config    Config
 	size      int
 	bridge    bool
@@ -186,6 +187,7 @@ func (d *Device) Setup(id Identity) error {
 	if err := d.loadROM(); err != nil {
 		return err
 	}
+	d.Defer(d.vanish) // for functions that fail, or forget to in Unrealize
 	return d.registerState()
 }
 
@@ -200,6 +202,7 @@ func (d *Device) vanish() {
 	}
 	d.bus.hide(d)
 	d.access.Lock() // an access that is under way finishes first
+	d.alive = false
 	mapped := d.unmapBARs()
 	d.access.Unlock()
 	for _, r := range mapped {
@@ -220,6 +223,9 @@ func (d *Device) ConfigRead(off, size int) uint32 {
 	}
 	d.access.Lock()
 	defer d.access.Unlock()
+	if !d.alive {
+		return ones(size)
+	}
 	if d.reader != nil {
 		d.reader.ConfigReading(off, size)
 	}
@@ -237,6 +243,9 @@ func (d *Device) ConfigWrite(off, size int, v uint32) {
 	}
 	d.access.Lock()
 	defer d.access.Unlock()
+	if !d.alive {
+		return
+	}
 	d.config.guestWrite(off, size, v)
 	command := overlaps(off, size, RegCommand, 2)
 	if command {
@@ -304,8 +313,11 @@ func (d *Device) ResetEnter() {
 // ResetHold lowers the interrupt pin. A function with a ResetHold of its own calls this one.
 func (d *Device) ResetHold() { d.SetINTx(false) }
 
-// plugged notes what a reset brings back.
+// plugged notes what a reset brings back and lets the guest in.
 func (d *Device) plugged() {
+	d.access.Lock()
+	d.alive = true
+	d.access.Unlock()
 	d.config.mu.Lock()
 	defer d.config.mu.Unlock()
 	d.initial = append([]byte(nil), d.config.data[:d.size]...)
