@@ -258,13 +258,16 @@ func (b *Block) closeFD() error {
 	return unix.Close(b.fd)
 }
 
+// noMemory is how other programs of this kind, and those who read their output, put it.
+const noMemory = "Cannot allocate memory"
+
 // explain says what to do about the errors of allocation.
 func explain(err error, page uint64) error {
 	switch {
 	case errors.Is(err, unix.ENOMEM) && page != PageSize:
-		return fmt.Errorf("Cannot allocate memory: there are too few free hugepages of %d KiB (see /proc/sys/vm/nr_hugepages)", page>>10)
+		return fmt.Errorf("%s: there are too few free hugepages of %d KiB (see /proc/sys/vm/nr_hugepages)", noMemory, page>>10)
 	case errors.Is(err, unix.ENOMEM):
-		return errors.New("Cannot allocate memory: the host has too little, or a limit (RLIMIT_AS, vm.overcommit_memory) is in the way")
+		return fmt.Errorf("%s: the host has too little, or a limit (RLIMIT_AS, vm.overcommit_memory) is in the way", noMemory)
 	case errors.Is(err, unix.ENODEV) && page != PageSize, errors.Is(err, unix.EINVAL) && page != PageSize:
 		return fmt.Errorf("the host has no hugepages of %d KiB", page>>10)
 	case errors.Is(err, unix.EFBIG):

@@ -3,6 +3,8 @@ package memory
 import (
 	"fmt"
 	"io"
+	"slices"
+	"sort"
 	"strings"
 )
 
@@ -41,8 +43,10 @@ func (r *Region) dump(w io.Writer, level int, base uint64, targets *[]*Region) {
 		return
 	}
 	fmt.Fprintf(w, "%s%s\n", r.name, suffix)
-	for i := len(r.children) - 1; i >= 0; i-- { // as they were added
-		r.children[i].dump(w, level+1, first, targets)
+	sorted := slices.Clone(r.children) // highest priority first
+	sort.SliceStable(sorted, func(i, j int) bool { return sorted[i].offset < sorted[j].offset })
+	for _, c := range sorted {
+		c.dump(w, level+1, first, targets)
 	}
 }
 

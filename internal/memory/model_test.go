@@ -105,6 +105,7 @@ type model struct {
 	base    uint64 // of the stretch
 	block   *Block
 	regions []*Region
+	aliases int
 	mirror  *mirror
 	input   []byte
 }
@@ -164,7 +165,18 @@ func (m *model) step() {
 	case 4:
 		m.regions = append(m.regions, m.sys.NewROM(name, m.block, uint64(m.next()), m.size()))
 	case 5:
-		m.regions = append(m.regions, m.sys.NewAlias(name, m.pick(), m.offset(), m.size()))
+		if m.aliases++; m.aliases > 8 { // aliases of aliases multiply what there is to render
+			return
+		}
+		a := m.sys.NewAlias(name, m.pick(), m.offset(), m.size())
+		m.regions = append(m.regions, a)
+		if at := m.offset(); m.next()%2 == 0 { // two halves that make a whole
+			b := m.sys.NewAlias(name+"b", a.target, a.aliasOff+a.last+1, m.size())
+			m.regions = append(m.regions, b)
+			p := m.pick()
+			_ = p.AddOverlap(at, a, 0)
+			_ = p.AddOverlap(at+a.last+1, b, 0)
+		}
 	case 6, 7:
 		_ = m.pick().AddOverlap(m.offset(), m.pick(), m.next()%5-2) // refused if it makes no tree
 	case 8:
