@@ -55,7 +55,8 @@ type Controller struct {
 	virtual *clock.Clock
 	task    *lane.Task
 
-	state atomic.Value // State; read anywhere, written on the lane
+	state    atomic.Value // State; read anywhere, written on the lane
+	exitCode atomic.Pointer[int]
 
 	vcpus     VCPUs
 	hooks     Hooks
@@ -77,6 +78,7 @@ type requests struct {
 	suspend   bool
 	wakeup    bool
 	panicked  bool
+	exit      *int
 }
 
 type notifier struct {
@@ -207,6 +209,20 @@ func (c *Controller) RequestWakeup() { c.request(func(r *requests) { r.wakeup = 
 // RequestPanicked says that the guest has panicked.
 func (c *Controller) RequestPanicked() { c.request(func(r *requests) { r.panicked = true }) }
 
+// RequestExit asks for the end of the program with the given status, as a test
+// guest does: no event, no policy.
+func (c *Controller) RequestExit(code int) { c.request(func(r *requests) { r.exit = &code }) }
+
+// ExitCode returns the status that RequestExit asked for, once the machine is
+// over because of it.
+func (c *Controller) ExitCode() (code int, ok bool) {
+	p := c.exitCode.Load()
+	if p == nil {
+		return 0, false
+	}
+	return *p, true
+}
+
 func (c *Controller) request(set func(*requests)) {
 	c.mu.Lock()
 	set(&c.reqs)
@@ -222,6 +238,11 @@ func (c *Controller) serve() {
 	c.mu.Unlock()
 
 	if c.ended {
+		return
+	}
+	if r.exit != nil {
+		c.exitCode.Store(r.exit)
+		c.end(CauseNone)
 		return
 	}
 	if r.panicked {
@@ -284,6 +305,11 @@ func (c *Controller) shutdown(cause Cause) bool {
 		_ = c.Stop(Shutdown)
 		return false
 	}
+	c.end(cause)
+	return true
+}
+
+func (c *Controller) end(cause Cause) {
 	c.ended = true
 	if c.Running() && c.vcpus != nil {
 		c.vcpus.Pause()
@@ -291,7 +317,6 @@ func (c *Controller) shutdown(cause Cause) bool {
 	if c.hooks.End != nil {
 		c.hooks.End(cause)
 	}
-	return true
 }
 
 func (c *Controller) suspend() {
