@@ -37,6 +37,9 @@ func (m *Machine) AddChardev(id string) *Chardev {
 	return c
 }
 
+// Chardev returns the character device that AddChardev made.
+func (m *Machine) Chardev(id string) *Chardev { return m.chardevs[id] }
+
 func (c *Chardev) attach(fe chardev.Frontend) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

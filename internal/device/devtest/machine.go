@@ -99,7 +99,8 @@ func New(tb testing.TB) *Machine {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if err := m.Env.Mem.Root().Add(0, mem.NewRAM("ram", m.RAM, 0, RAMSize)); err != nil {
+	ram := mem.NewRAM("ram", m.RAM, 0, RAMSize)
+	if err := m.Env.Mem.Root().Add(0, ram); err != nil {
 		tb.Fatal(err)
 	}
 	var pins [16]*device.Pin
@@ -113,6 +114,10 @@ func New(tb testing.TB) *Machine {
 		l.Close()
 		<-l.Done()
 		clocks.Close()
+		m.Env.Mem.Root().Remove(ram)
+		if err := m.RAM.Close(); err != nil {
+			tb.Error(err)
+		}
 	})
 	m.Do(func() {
 		if err := m.Env.Run.Start(); err != nil {
