@@ -268,7 +268,7 @@ func explain(err error, page uint64) error {
 		return fmt.Errorf("%s: there are too few free hugepages of %d KiB (see /proc/sys/vm/nr_hugepages)", noMemory, page>>10)
 	case errors.Is(err, unix.ENOMEM):
 		return fmt.Errorf("%s: the host has too little, or a limit (RLIMIT_AS, vm.overcommit_memory) is in the way", noMemory)
-	case errors.Is(err, unix.ENODEV) && page != PageSize, errors.Is(err, unix.EINVAL) && page != PageSize:
+	case page != PageSize && (errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS)):
 		return fmt.Errorf("the host has no hugepages of %d KiB", page>>10)
 	case errors.Is(err, unix.EFBIG):
 		return errors.New("it is larger than a file may be (RLIMIT_FSIZE)")

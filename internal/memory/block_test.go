@@ -104,7 +104,6 @@ func TestBlockErrors(t *testing.T) {
 		{BlockConfig{Name: "a", Size: 1 << 63}, "positive multiple"},
 		{BlockConfig{Name: "taken", Size: PageSize}, "already"},
 		{BlockConfig{Name: "pc.ram", Size: 1 << 52}, "cannot set up guest memory 'pc.ram': Cannot allocate memory"},
-		{BlockConfig{Name: "pc.ram", Size: 1 << 46}, "cannot set up guest memory 'pc.ram': Cannot allocate memory"},
 		{BlockConfig{Name: "a", Size: PageSize, Path: "/nonexistent/x"}, "open /nonexistent/x: no such file"},
 		{BlockConfig{Name: "a", Size: PageSize, Path: short}, "it has 100 bytes, but 4096 are needed"},
 		{BlockConfig{Name: "a", Size: PageSize, Path: short, FDOffset: 5}, "multiple of the page size"},

@@ -87,11 +87,11 @@ func (sp *Space) AddListener(l Listener, priority int) (remove func()) {
 	}
 }
 
-// sections returns what is not empty of the table.
-func (t *table) sections() []Section {
-	out := make([]Section, 0, len(t.entries))
-	for i := range t.entries {
-		if e := &t.entries[i]; e.region != nil {
+// sections returns what is not empty of entries.
+func sections(entries []entry) []Section {
+	out := make([]Section, 0, len(entries))
+	for i := range entries {
+		if e := &entries[i]; e.region != nil {
 			out = append(out, Section{Addr: e.first, Size: e.last - e.first + 1, Region: e.region, RegionOffset: e.off,
 				Block: e.block, Offset: e.blockOff, ReadOnly: e.readOnly})
 		}
@@ -101,8 +101,18 @@ func (t *table) sections() []Section {
 
 func difference(from, to *table) Change {
 	var c Change
-	c.Removed, c.Added = diffSorted(from.sections(), to.sections(),
+	old, now := from.entries, to.entries
+	for len(old) > 0 && len(now) > 0 && old[0].same(&now[0]) { // most are the same
+		old, now = old[1:], now[1:]
+	}
+	for len(old) > 0 && len(now) > 0 && old[len(old)-1].same(&now[len(now)-1]) {
+		old, now = old[:len(old)-1], now[:len(now)-1]
+	}
+	c.Removed, c.Added = diffSorted(sections(old), sections(now),
 		func(a, b Section) int { return cmp.Compare(a.Addr, b.Addr) })
+	if slices.Equal(from.fds, to.fds) {
+		return c
+	}
 	a, b := slices.Clone(from.fds), slices.Clone(to.fds)
 	slices.SortFunc(a, compareFD)
 	slices.SortFunc(b, compareFD)

@@ -203,6 +203,24 @@ func TestMovingLeavesNothing(t *testing.T) {
 	}
 }
 
+func TestSpaceClose(t *testing.T) {
+	s := NewSystem()
+	keep, sp := s.NewSpace("keep", 0), s.NewSpace("s", 0)
+	r := s.NewIO("r", 1, &nullHandler{}, Spec{})
+	must(t, sp.Root().Add(0, r))
+	m := &mirror{t: t}
+	sp.AddListener(m, 0)
+	sp.Close()
+	if len(m.sections) != 0 || len(sp.FlatView()) != 0 || len(s.spaces) != 1 {
+		t.Errorf("left: %+v", m.sections)
+	}
+	sp.Root().Remove(r)
+	must(t, keep.Root().Add(0, r))
+	if len(keep.FlatView()) != 1 {
+		t.Error("the other space does not work any more")
+	}
+}
+
 func TestDump(t *testing.T) {
 	s := NewSystem()
 	sp := s.NewSpace("memory", 0)

@@ -2,11 +2,14 @@ package memory
 
 import "sort"
 
-// render makes the space's table from its tree.
+// render makes the space's table from its tree. The topology lock is held.
 func (sp *Space) render() *table {
-	r := renderer{}
+	r := renderer{out: sp.sys.scratch[:0]}
 	r.region(sp.root, 0, sp.last, 0, false)
-	return newTable(r.out, sp.last)
+	t := newTable(r.out, sp.last)
+	clear(r.out) // it must keep no region alive
+	sp.sys.scratch = r.out
+	return t
 }
 
 // renderer collects what is seen in a space. What wins comes first: nothing that

@@ -23,6 +23,16 @@ func (sp *Space) install(t *table) {
 	sp.gen.Add(1)
 }
 
+// Close takes the space out of the machine: it shows nothing from then on, of
+// which its listeners are told.
+func (sp *Space) Close() {
+	sp.sys.begin()
+	defer sp.sys.end()
+	sp.sys.closing = append(sp.sys.closing, sp)
+	sp.root.off = true
+	sp.sys.changed = true
+}
+
 // Name returns the name that the space was made with.
 func (sp *Space) Name() string { return sp.name }
 
@@ -33,7 +43,7 @@ func (sp *Space) Root() *Region { return sp.root }
 func (sp *Space) System() *System { return sp.sys }
 
 // FlatView returns what is mapped, ascending by address.
-func (sp *Space) FlatView() []Section { return sp.table.Load().sections() }
+func (sp *Space) FlatView() []Section { return sections(sp.table.Load().entries) }
 
 // Lookup returns the section that addr is in; ok is false if nothing is mapped there.
 func (sp *Space) Lookup(addr uint64) (s Section, ok bool) {

@@ -2,6 +2,7 @@ package memory
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -18,6 +19,8 @@ type System struct {
 	depth   int          // nesting of the holder
 	changed bool         // trees differ from tables
 	spaces  []*Space
+	closing []*Space // to be taken out of spaces once they are empty
+	scratch []entry  // of rendering
 	blocks  []*Block
 	seq     uint64 // order in which regions were added to others
 
@@ -120,6 +123,10 @@ func (s *System) commit() {
 		}
 		sp.install(t)
 	}
+	for _, sp := range s.closing {
+		s.spaces = slices.DeleteFunc(s.spaces, func(x *Space) bool { return x == sp })
+	}
+	s.closing = nil
 	for _, p := range changes {
 		if p.c.empty() {
 			continue

@@ -42,17 +42,25 @@ type table struct {
 // newTable makes a table from ascending, disjoint entries: it fills the gaps up
 // to last and joins what belongs together.
 func newTable(pieces []entry, last uint64) *table {
-	t := &table{entries: make([]entry, 0, 2*len(pieces)+1)}
-	next := uint64(0) // where the following entry must start
+	n, next := 1, uint64(0) // with a gap at the end
+	for i := range pieces {
+		if n++; pieces[i].first != next {
+			n++
+		}
+		next = pieces[i].last + 1
+	}
+	t := &table{entries: make([]entry, 0, n)}
+	next = 0 // where the following entry must start
 	full := false
-	for _, p := range pieces {
+	for i := range pieces {
+		p := &pieces[i]
 		if p.first > next {
 			t.entries = append(t.entries, entry{first: next, last: p.first - 1})
 		}
-		if n := len(t.entries); n > 0 && t.entries[n-1].continues(&p) {
+		if n := len(t.entries); n > 0 && t.entries[n-1].continues(p) {
 			t.entries[n-1].last = p.last
 		} else {
-			t.entries = append(t.entries, p)
+			t.entries = append(t.entries, *p)
 		}
 		next, full = p.last+1, p.last == last
 	}
