@@ -152,6 +152,7 @@ func TestUpdateIsAtomic(t *testing.T) {
 					a.SetOffset(y)
 					b.SetOffset(x)
 				})
+				runtime.Gosched()
 			}
 		})
 	}
