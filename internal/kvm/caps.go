@@ -65,6 +65,7 @@ const (
 	CapManualDirtyLogProtect2 Cap = 168
 	CapHaltPoll               Cap = 182
 	CapX86UserSpaceMSR        Cap = 188
+	CapEnforcePVFeatureCPUID  Cap = 190
 	CapDirtyLogRing           Cap = 192
 	CapSregs2                 Cap = 200
 	CapExitHypercall          Cap = 201
@@ -132,6 +133,7 @@ var capNames = map[Cap]string{
 	CapManualDirtyLogProtect2: "KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2",
 	CapHaltPoll:               "KVM_CAP_HALT_POLL",
 	CapX86UserSpaceMSR:        "KVM_CAP_X86_USER_SPACE_MSR",
+	CapEnforcePVFeatureCPUID:  "KVM_CAP_ENFORCE_PV_FEATURE_CPUID",
 	CapDirtyLogRing:           "KVM_CAP_DIRTY_LOG_RING",
 	CapSregs2:                 "KVM_CAP_SREGS2",
 	CapExitHypercall:          "KVM_CAP_EXIT_HYPERCALL",

@@ -45,3 +45,16 @@ func Run(t testing.TB, v *kvm.VCPU, handle func(kvm.Exit) bool) {
 	}
 	late.Stop()
 }
+
+// Receive returns what arrives on ch, or fails the test when the Limit passes.
+func Receive[T any](t testing.TB, what string, ch <-chan T) (v T) {
+	t.Helper()
+	late := time.NewTimer(Limit)
+	defer late.Stop()
+	select {
+	case v = <-ch:
+	case <-late.C:
+		t.Fatalf("%s: still waiting after %v", what, Limit)
+	}
+	return v
+}
