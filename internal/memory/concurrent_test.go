@@ -83,6 +83,26 @@ func TestQuiesceAgainstAccesses(t *testing.T) {
 	readers.Wait()
 }
 
+// An access that has looked up a device, but not entered it when the map
+// changes, does not enter it any more.
+func TestStaleTable(t *testing.T) {
+	s := NewSystem()
+	sp := s.NewSpace("s", 0)
+	r := s.NewIO("r", 8, &nullHandler{}, Spec{})
+	must(t, sp.Root().Add(0, r))
+	stale := sp.table.Load()
+	if e, rest, ok := sp.tryEnter(stale, 2, false); !ok || e.region != r || rest != 5 || r.inside.n.Load() != 1 {
+		t.Errorf("entered %v with %d inside", ok, r.inside.n.Load())
+	} else {
+		sp.leave(e, false)
+	}
+	sp.Root().Remove(r)
+	if _, _, ok := sp.tryEnter(stale, 2, false); ok || r.inside.n.Load() != 0 {
+		t.Errorf("entered %v with %d inside", ok, r.inside.n.Load())
+	}
+	r.Quiesce()
+}
+
 // Quiesce waits for an access that is inside, and no longer.
 func TestQuiesceWaits(t *testing.T) {
 	s := NewSystem()

@@ -29,20 +29,27 @@ func (sp *Space) WriteIO(addr uint64, p []byte) {
 // is nobody.
 func (sp *Space) enter(addr uint64, write bool) (e *entry, rest uint64) {
 	for {
-		t := sp.table.Load()
-		e = t.find(addr)
-		rest = e.last - addr
-		if !e.toHandler(write) {
+		if e, rest, ok := sp.tryEnter(sp.table.Load(), addr, write); ok {
 			return e, rest
 		}
-		// Whoever unmaps a region swaps the table and then looks at the count of
-		// those inside. So: count first, and then see that the table still holds.
-		e.region.inside.enter()
-		if sp.table.Load() == t {
-			return e, rest
-		}
-		e.region.inside.leave(&sp.sys.quiet)
 	}
+}
+
+// tryEnter goes inside if t is still the table.
+func (sp *Space) tryEnter(t *table, addr uint64, write bool) (e *entry, rest uint64, ok bool) {
+	e = t.find(addr)
+	rest = e.last - addr
+	if !e.toHandler(write) {
+		return e, rest, true
+	}
+	// Whoever unmaps a region swaps the table and then looks at the count of
+	// those inside. So: count first, and then see that the table still holds.
+	e.region.inside.enter()
+	if sp.table.Load() == t {
+		return e, rest, true
+	}
+	e.region.inside.leave(&sp.sys.quiet)
+	return nil, 0, false
 }
 
 func (sp *Space) leave(e *entry, write bool) {
