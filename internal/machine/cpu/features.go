@@ -79,7 +79,7 @@ var (
 	// notByDefault are features that "host" and "max" have only when asked
 	// for: they are promises that the host cannot make, or change the topology
 	// that guests see, or need what govmd does not give.
-	notByDefault = set("kvm-hint-dedicated topoext sgx sgxlc intel-pt arch-lbr monitor")
+	notByDefault = set("kvm-hint-dedicated topoext sgx sgxlc intel-pt arch-lbr monitor ht")
 )
 
 // needs lists features that mean nothing, or something invalid, without another.

@@ -58,7 +58,7 @@ func TestHostModel(t *testing.T) {
 	}
 	for name, want := range map[string]bool{
 		"avx512f": true, "x2apic": true, "hypervisor": true, "tsc-deadline": true, "kvm-pv-unhalt": true, "rdctl-no": true,
-		"invtsc": false, "topoext": false, "intel-pt": false, "monitor": false, "svm": false, "kvm-hint-dedicated": false,
+		"invtsc": false, "ht": false, "topoext": false, "intel-pt": false, "monitor": false, "svm": false, "kvm-hint-dedicated": false,
 	} {
 		if m.Features.Has(name) != want {
 			t.Errorf("%s: %v", name, !want)
