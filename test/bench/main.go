@@ -1,0 +1,156 @@
+// Command bench runs govmd and QEMU in turn on the same work and prints medians
+// and ratios. scripts/bench builds and starts it; docs/benchmarks.md has figures.
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"regexp"
+	"slices"
+)
+
+// A contender is a program to be measured.
+type contender struct {
+	name, path string
+}
+
+// A benchmark measures one thing once with each call.
+type benchmark struct {
+	name   string
+	unit   string
+	runs   int
+	nested bool // in the nested host, not on this one
+	// more says that a greater figure is the better one.
+	more bool
+	once func(c contender) (float64, error)
+}
+
+// A sample is one measurement.
+type sample struct {
+	Benchmark string
+	Contender string
+	Value     float64
+	Error     string `json:",omitempty"`
+}
+
+func main() {
+	var (
+		govmd  = flag.String("govmd", "bin/govmd", "`path` of govmd")
+		qemu   = flag.String("qemu", "qemu-system-x86_64", "`path` of QEMU")
+		only   = flag.String("only", "", "run only benchmarks that match this `regexp`")
+		runs   = flag.Int("runs", 0, "runs of each benchmark instead of its own `number`")
+		list   = flag.Bool("list", false, "list the benchmarks")
+		nested = flag.String("nested", "", "`command` that runs others in the nested host; without it what belongs there is left out")
+		inner  = flag.Bool("inner", false, "run what belongs in the nested host, here, and print samples as JSON")
+		guest  = flag.String("guest", "", "`path` of the test guest's initramfs")
+		kernel = flag.String("kernel", "", "`folder` of the unpacked kernel")
+	)
+	flag.Parse()
+	all := slices.Concat(startBenchmarks(), memoryBenchmarks(), qmpBenchmarks(), exitBenchmarks(), bootBenchmarks(*kernel, *guest))
+	if *list {
+		for _, b := range all {
+			fmt.Printf("%s (%s, %d runs)\n", b.name, b.unit, b.runs)
+		}
+		return
+	}
+	pattern, err := regexp.Compile(*only)
+	if err != nil {
+		fatal(err)
+	}
+	all = slices.DeleteFunc(all, func(b benchmark) bool { return !pattern.MatchString(b.name) })
+	for i := range all {
+		if *runs > 0 {
+			all[i].runs = *runs
+		}
+	}
+	contenders := find(contender{"govmd", *govmd}, contender{"QEMU", *qemu})
+
+	if *inner {
+		samples := measure(all, contenders, true)
+		if err := json.NewEncoder(os.Stdout).Encode(samples); err != nil {
+			fatal(err)
+		}
+		return
+	}
+	samples := measure(all, contenders, false)
+	if *nested != "" && slices.ContainsFunc(all, func(b benchmark) bool { return b.nested }) {
+		more, err := measureNested(*nested)
+		if err != nil {
+			fatal(err)
+		}
+		samples = append(samples, more...)
+	}
+	report(os.Stdout, all, samples)
+	for _, s := range samples {
+		if s.Error != "" {
+			os.Exit(1)
+		}
+	}
+}
+
+func fatal(err error) {
+	fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+	os.Exit(1)
+}
+
+// find returns the contenders that are there.
+func find(wanted ...contender) (found []contender) {
+	for _, c := range wanted {
+		path, err := exec.LookPath(c.path)
+		if err != nil && !errors.Is(err, exec.ErrDot) {
+			fmt.Fprintf(os.Stderr, "bench: leaving out %s: %v\n", c.name, err)
+			continue
+		}
+		found = append(found, contender{c.name, path})
+	}
+	return found
+}
+
+// measure runs the benchmarks that belong here, the contenders in turn, so that
+// what else the machine does hits all of them alike.
+func measure(benchmarks []benchmark, contenders []contender, nested bool) (samples []sample) {
+	for _, b := range benchmarks {
+		if b.nested != nested {
+			continue
+		}
+		fmt.Fprintf(os.Stderr, "bench: %s\n", b.name)
+		gone := make(map[string]bool) // contenders that cannot do it
+		for range b.runs {
+			for _, c := range contenders {
+				if gone[c.name] {
+					continue
+				}
+				s := sample{Benchmark: b.name, Contender: c.name}
+				value, err := b.once(c)
+				if err != nil {
+					gone[c.name] = true
+					s.Error = err.Error()
+				} else {
+					s.Value = value
+				}
+				samples = append(samples, s)
+			}
+		}
+	}
+	return samples
+}
+
+// measureNested runs this program with the same arguments in the nested host.
+func measureNested(command string) ([]sample, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(command, append([]string{"--", self, "-inner"}, os.Args[1:]...)...)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", command, err)
+	}
+	var samples []sample
+	return samples, json.Unmarshal(out, &samples)
+}
