@@ -90,11 +90,24 @@ func Program() (string, error) {
 // nested host.
 func NeedKVM(t testing.TB) {
 	t.Helper()
-	if os.Getenv("GOVMD_TEST_SYSTEM") == "" {
-		t.Skip("whole-system test: run by `make test`, or GOVMD_TEST_SYSTEM=1 go test -exec scripts/nested")
+	need(t, "GOVMD_TEST_SYSTEM", "whole-system test: run by `make test`, or GOVMD_TEST_SYSTEM=1 go test -exec scripts/nested")
+}
+
+// NeedAnyKVM says the same of a test that any KVM serves, firmware or a small
+// guest of ours. Such tests are named TestKVM... and run where GOVMD_TEST_KVM is
+// set, which scripts/test does on the host if it can.
+func NeedAnyKVM(t testing.TB) {
+	t.Helper()
+	need(t, "GOVMD_TEST_KVM", "needs /dev/kvm: set GOVMD_TEST_KVM=1 to run it, as `make test` does")
+}
+
+func need(t testing.TB, variable, otherwise string) {
+	t.Helper()
+	if os.Getenv(variable) == "" {
+		t.Skip(otherwise)
 	}
 	if _, err := os.Stat("/dev/kvm"); err != nil {
-		t.Fatalf("GOVMD_TEST_SYSTEM is set, but there is no KVM: %v", err)
+		t.Fatalf("%s is set, but there is no KVM: %v", variable, err)
 	}
 }
 
