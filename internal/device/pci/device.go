@@ -167,6 +167,7 @@ func (d *Device) Setup(id Identity) error {
 	header := uint8(0)
 	if id.Bridge {
 		header = 1
+		c.Writable(RegPrimaryBus, 4, 0x00ffffff) // primary, secondary and subordinate bus number
 	} else {
 		if id.SubsystemVendor == 0 && id.Subsystem == 0 {
 			id.SubsystemVendor, id.Subsystem = VendorRedHat, SubsystemDefault
