@@ -23,9 +23,15 @@ type Accel interface {
 	Pins() [GSIs]*device.Pin
 	// MSI takes message-signalled interrupts.
 	MSI() device.MSIController
-	// PlugChips makes the interrupt controllers and the interval timer part of
-	// the machine; pic says whether there are PICs and a timer.
-	PlugChips(env *device.Env, pic bool) error
+	// PlugChips makes the interrupt controllers part of the machine; pic and pit
+	// say whether PICs and an interval timer are among them.
+	PlugChips(env *device.Env, pic, pit bool) error
+	// SetELCR sets which ISA interrupts are level-triggered (bit n for
+	// interrupt n), as firmware does.
+	SetELCR(levels uint16) error
+	// SetHPETLegacy takes the timer interrupt from the interval timer and gives
+	// it to the HPET, or back.
+	SetHPETLegacy(on bool)
 	// VCPUs pause and resume together.
 	runstate.VCPUs
 	// Close ends all vCPUs and gives back what the accelerator holds.

@@ -169,9 +169,8 @@ func (p *kvmPIT) States() []state.Entry {
 	}}
 }
 
-// SetHPETLegacy takes the timer's interrupt from the PIT, or gives it back, as
-// the HPET's legacy replacement routing does.
-func (p *kvmPIT) SetHPETLegacy(on bool) {
+// setHPETLegacy turns the timer's interrupt off, or on again.
+func (p *kvmPIT) setHPETLegacy(on bool) {
 	s, err := p.vm.PIT()
 	if err == nil {
 		s.Flags &^= kvm.PITHPETLegacy

@@ -15,7 +15,10 @@ import (
 // Addresses that KVM wants for itself in the guest's physical space on Intel
 // hosts: below the BIOS at the top of 4 GiB, where no RAM or device is.
 const (
-	identityMapAddr = 0xfeffc000
+	ReservedAddr = 0xfeffc000
+	ReservedSize = 0x4000
+
+	identityMapAddr = ReservedAddr
 	tssAddr         = identityMapAddr + 0x1000 // three pages
 )
 
@@ -39,6 +42,7 @@ type KVM struct {
 	log    *logrus.Logger
 	router *router
 	pins   [GSIs]*device.Pin
+	pit    *kvmPIT
 	mem    *memory.Space
 	io     *memory.Space
 
@@ -111,15 +115,40 @@ func (a *KVM) Wire(sys *memory.System, mem, io *memory.Space) error {
 	mem.AddListener(s, 0)
 	mem.AddListener(&eventfds{vm: a.VM, log: a.log}, 0)
 	io.AddListener(&eventfds{vm: a.VM, log: a.log, pio: true}, 0)
-	sys.AddDirtySource(s)
+	_, err := sys.AddDirtySource(s)
+	return err
+}
+
+// SetELCR implements Accel: only the guest reaches the ports of PICs in the kernel.
+func (a *KVM) SetELCR(levels uint16) error {
+	for chip, mask := range picELCRMask {
+		s, err := a.VM.PIC(uint32(chip))
+		if err != nil {
+			return err
+		}
+		s.ELCR = uint8(levels>>(8*chip)) & mask
+		if err := a.VM.SetPIC(uint32(chip), &s); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
+// SetHPETLegacy implements Accel.
+func (a *KVM) SetHPETLegacy(on bool) {
+	if a.pit != nil {
+		a.pit.setHPETLegacy(on)
+	}
+}
+
 // PlugChips implements Accel.
-func (a *KVM) PlugChips(env *device.Env, pic bool) error {
+func (a *KVM) PlugChips(env *device.Env, pic, pit bool) error {
 	names := []string{"kvm-ioapic"}
 	if pic {
-		names = append(names, "kvm-i8259", "kvm-pit")
+		names = append(names, "kvm-i8259")
+	}
+	if pit {
+		names = append(names, "kvm-pit")
 	}
 	for _, name := range names {
 		d, err := device.Create(name, "")
@@ -127,6 +156,9 @@ func (a *KVM) PlugChips(env *device.Env, pic bool) error {
 			return err
 		}
 		d.(vmUser).setVM(a.VM)
+		if p, ok := d.(*kvmPIT); ok {
+			a.pit = p
+		}
 		device.PlaceUnattached(env, d)
 		if err := device.Plug(env, nil, d); err != nil {
 			return err

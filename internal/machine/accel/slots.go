@@ -41,7 +41,7 @@ type slot struct {
 }
 
 func newSlots(vm *kvm.VM, log *logrus.Logger, quiet func(func())) *slots {
-	n := vm.Check(kvm.CapNrMemslots)
+	n := vm.Check(kvm.CapNrMemSlots)
 	if n == 0 {
 		n = 32
 	}
@@ -129,7 +129,7 @@ func (s *slots) remove(k slotKey) {
 	s.free = append(s.free, sl.region.Slot)
 	if sl.region.Flags&kvm.MemLogDirtyPages != 0 {
 		// What was written since the last look must not be lost with the slot.
-		if err := s.fetch(sl, sl.block.MarkDirtyBits); err != nil {
+		if err := s.fetch(sl, sl.block.MarkPages); err != nil {
 			s.log.Errorf("dirty pages of slot at 0x%x: %v", k.addr, err)
 		}
 	}
