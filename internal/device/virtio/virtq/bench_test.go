@@ -3,13 +3,13 @@ package virtq
 import (
 	"testing"
 
-	"govmd/internal/device/virtio/virtiotest"
+	"govmd/internal/device/virtio/ringtest"
 )
 
 // cycle returns what takes an element through a queue.
 func cycle(tb testing.TB, f Features, indirect bool) func() {
 	e := newEnv(tb, 256, f)
-	segs := []virtiotest.Seg{virtiotest.Out(data, 16), virtiotest.In(data+0x1000, 4096), virtiotest.In(data+0x2000, 1)}
+	segs := []ringtest.Seg{ringtest.Out(data, 16), ringtest.In(data+0x1000, 4096), ringtest.In(data+0x2000, 1)}
 	var head uint16
 	if indirect {
 		head = e.ring.AddIndirect(tables, segs...)

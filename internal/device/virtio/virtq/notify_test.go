@@ -3,19 +3,19 @@ package virtq
 import (
 	"testing"
 
-	"govmd/internal/device/virtio/virtiotest"
+	"govmd/internal/device/virtio/ringtest"
 )
 
 func TestFlagSuppressesNotification(t *testing.T) {
 	e := newEnv(t, 8, Features{})
 	e.ring.Put16(e.ring.Avail, availNoNotify)
-	e.ring.Add(virtiotest.In(data, 1))
+	e.ring.Add(ringtest.In(data, 1))
 	e.q.Push(e.pop(t), 1)
 	if e.flush(t) {
 		t.Error("notified in spite of the flag")
 	}
 	e.ring.Put16(e.ring.Avail, 0)
-	e.ring.Add(virtiotest.In(data, 1))
+	e.ring.Add(ringtest.In(data, 1))
 	e.q.Push(e.pop(t), 1)
 	if !e.flush(t) {
 		t.Error("not notified")
@@ -25,8 +25,8 @@ func TestFlagSuppressesNotification(t *testing.T) {
 func TestNotifyOnEmpty(t *testing.T) {
 	e := newEnv(t, 8, Features{NotifyOnEmpty: true})
 	e.ring.Put16(e.ring.Avail, availNoNotify)
-	e.ring.Add(virtiotest.In(data, 1))
-	e.ring.Add(virtiotest.In(data, 1))
+	e.ring.Add(ringtest.In(data, 1))
+	e.ring.Add(ringtest.In(data, 1))
 	a, b := e.pop(t), e.pop(t)
 	e.q.Push(a, 1)
 	if e.flush(t) {
@@ -42,7 +42,7 @@ func TestUsedEvent(t *testing.T) {
 	e := newEnv(t, 16, Features{EventIndex: true})
 	push := func(n int) {
 		for range n {
-			e.ring.Add(virtiotest.In(data, 1))
+			e.ring.Add(ringtest.In(data, 1))
 			e.q.Push(e.pop(t), 1)
 		}
 	}
@@ -73,13 +73,13 @@ func TestSetNotifyByFlag(t *testing.T) {
 	if f := e.ring.UsedFlags(); f != usedNoNotify {
 		t.Errorf("flags %d", f)
 	}
-	e.ring.Add(virtiotest.In(data, 1))
+	e.ring.Add(ringtest.In(data, 1))
 	e.q.Push(e.pop(t), 1)
 	e.flush(t)
 	if f, i := e.ring.UsedFlags(), e.ring.UsedIndex(); f != usedNoNotify || i != 1 {
 		t.Errorf("flags %d, index %d", f, i)
 	}
-	e.ring.Add(virtiotest.In(data, 1))
+	e.ring.Add(ringtest.In(data, 1))
 	if more, err := e.q.SetNotify(true); !more || err != nil {
 		t.Errorf("more = %v, %v: an element is there", more, err)
 	}
@@ -91,7 +91,7 @@ func TestSetNotifyByFlag(t *testing.T) {
 func TestSetNotifyByEvent(t *testing.T) {
 	e := newEnv(t, 8, Features{EventIndex: true})
 	for range 3 {
-		e.ring.Add(virtiotest.In(data, 1))
+		e.ring.Add(ringtest.In(data, 1))
 		e.q.Push(e.pop(t), 1)
 	}
 	if _, err := e.q.SetNotify(false); err != nil {
@@ -106,7 +106,7 @@ func TestSetNotifyByEvent(t *testing.T) {
 	if got := e.ring.AvailEvent(); got != 3 {
 		t.Errorf("event %d, want 3", got)
 	}
-	e.ring.Add(virtiotest.In(data, 1))
+	e.ring.Add(ringtest.In(data, 1))
 	if more, _ := e.q.SetNotify(true); !more {
 		t.Error("an element was overlooked")
 	}
@@ -118,7 +118,7 @@ func TestEventLeavesNeighboursAlone(t *testing.T) {
 	behind := e.ring.Used + 4 + 8*8 + 2
 	e.ring.Put16(behind, 0xbeef)
 	for range 5 {
-		e.ring.Add(virtiotest.In(data, 1))
+		e.ring.Add(ringtest.In(data, 1))
 		e.q.Push(e.pop(t), 1)
 		if _, err := e.q.SetNotify(true); err != nil {
 			t.Fatal(err)
@@ -132,7 +132,7 @@ func TestEventLeavesNeighboursAlone(t *testing.T) {
 // Old drivers may negotiate after they have set up their queues.
 func TestFeaturesAfterEnable(t *testing.T) {
 	e := newEnv(t, 8, Features{})
-	e.ring.Add(virtiotest.In(data, 1))
+	e.ring.Add(ringtest.In(data, 1))
 	el := e.pop(t)
 	e.q.SetFeatures(Features{EventIndex: true})
 	e.q.Push(el, 1)

@@ -5,13 +5,13 @@ import (
 	"reflect"
 	"testing"
 
-	"govmd/internal/device/virtio/virtiotest"
+	"govmd/internal/device/virtio/ringtest"
 )
 
 func TestOrphansOfAReset(t *testing.T) {
 	e := newEnv(t, 8, Features{})
-	e.ring.Add(virtiotest.In(data, 4))
-	e.ring.Add(virtiotest.In(data+16, 4))
+	e.ring.Add(ringtest.In(data, 4))
+	e.ring.Add(ringtest.In(data+16, 4))
 	a, b := e.pop(t), e.pop(t)
 	e.q.Reset()
 	e.q.Push(a, 4)
@@ -19,12 +19,12 @@ func TestOrphansOfAReset(t *testing.T) {
 	if err := e.q.Enable(e.config(Features{})); err != nil {
 		t.Fatal(err)
 	}
-	e.ring.Add(virtiotest.In(data, 4)) // has the head that b has
-	e.ring.Add(virtiotest.In(data, 4))
+	e.ring.Add(ringtest.In(data, 4)) // has the head that b has
+	e.ring.Add(ringtest.In(data, 4))
 	e.pop(t)
 	c := e.pop(t)
 	e.q.Push(b, 4)
-	e.q.Unpop(func() *Element { e.ring.Add(virtiotest.In(data, 4)); return e.pop(t) }())
+	e.q.Unpop(func() *Element { e.ring.Add(ringtest.In(data, 4)); return e.pop(t) }())
 	if notify := e.flush(t); notify || e.ring.UsedIndex() != 0 {
 		t.Errorf("an orphan came into the used ring: %v", e.ring.Take())
 	}
@@ -38,7 +38,7 @@ func TestOrphansOfAReset(t *testing.T) {
 func TestUnpopKeepsOrder(t *testing.T) {
 	e := newEnv(t, 8, Features{})
 	for i := range 5 {
-		e.ring.Add(virtiotest.In(data, uint32(i+1)))
+		e.ring.Add(ringtest.In(data, uint32(i+1)))
 	}
 	a, b, c := e.pop(t), e.pop(t), e.pop(t)
 	e.q.Unpop(c)
@@ -58,7 +58,7 @@ func TestUnpopKeepsOrder(t *testing.T) {
 func TestSaveAndLoad(t *testing.T) {
 	e := newEnv(t, 8, Features{EventIndex: true})
 	for i := range 6 {
-		e.ring.Add(virtiotest.In(data, uint32(i+1)))
+		e.ring.Add(ringtest.In(data, uint32(i+1)))
 	}
 	a, b, c, d := e.pop(t), e.pop(t), e.pop(t), e.pop(t)
 	e.q.Push(b, 2) // not flushed
@@ -122,7 +122,7 @@ func TestOrphansAreBounded(t *testing.T) {
 	var out []*Element
 	for range 100 {
 		for range 256 {
-			e.ring.Add(virtiotest.In(data, 1))
+			e.ring.Add(ringtest.In(data, 1))
 		}
 		for {
 			el, err := e.q.Pop()
@@ -143,7 +143,7 @@ func TestOrphansAreBounded(t *testing.T) {
 	if len(out) != maxOutstanding {
 		t.Errorf("%d elements are out, want %d", len(out), maxOutstanding)
 	}
-	e.ring.Add(virtiotest.In(data, 1))
+	e.ring.Add(ringtest.In(data, 1))
 	e.empty(t)
 	if e.wakes != 0 {
 		t.Errorf("%d wakes too early", e.wakes)
@@ -158,11 +158,11 @@ func TestOrphansAreBounded(t *testing.T) {
 func TestSegmentsAreBounded(t *testing.T) {
 	e := newEnv(t, 256, Features{Indirect: true})
 	for i := uint16(0); i < 1000; i++ {
-		e.ring.SetDesc(tables, i, data, 1, virtiotest.Next, i+1)
+		e.ring.SetDesc(tables, i, data, 1, ringtest.Next, i+1)
 	}
 	e.ring.SetDesc(tables, 999, data, 1, 0, 0)
 	for i := uint16(0); i < 256; i++ {
-		e.ring.SetDesc(e.ring.Desc, i, tables, 16000, virtiotest.Indirect, 0)
+		e.ring.SetDesc(e.ring.Desc, i, tables, 16000, ringtest.Indirect, 0)
 		e.ring.Expose(i)
 	}
 	n := 0

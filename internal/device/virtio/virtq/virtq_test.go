@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"govmd/internal/device/virtio/virtiotest"
+	"govmd/internal/device/virtio/ringtest"
 	"govmd/internal/memory"
 )
 
@@ -21,7 +21,7 @@ const (
 type env struct {
 	space *memory.Space
 	dma   *memory.DMA
-	ring  *virtiotest.Ring
+	ring  *ringtest.Ring
 	q     *Split
 	wakes int
 	block *memory.Block
@@ -54,7 +54,7 @@ func newEnv(tb testing.TB, size uint16, f Features) *env {
 	e := &env{}
 	e.space, e.block = memoryFor(tb) // not closed: tests leave elements out, and closing waits for those
 	e.dma = e.space.NewDMA("test")
-	e.ring = virtiotest.NewRing(tb, e.space, ringBase, size)
+	e.ring = ringtest.NewRing(tb, e.space, ringBase, size)
 	e.q = NewSplit(e.dma, func() { e.wakes++ })
 	if err := e.q.Enable(e.config(f)); err != nil {
 		tb.Fatal(err)
@@ -100,9 +100,9 @@ func TestElementGoesThereAndBack(t *testing.T) {
 		e := newEnv(t, 8, Features{Indirect: true})
 		e.ring.Put(data, []byte("hello, "))
 		e.ring.Put(data+0x1000, []byte("device"))
-		segs := []virtiotest.Seg{
-			virtiotest.Out(data, 7), virtiotest.Out(data+0x1000, 6),
-			virtiotest.In(data+0x2000, 4), virtiotest.In(data+0x3000, 8),
+		segs := []ringtest.Seg{
+			ringtest.Out(data, 7), ringtest.Out(data+0x1000, 6),
+			ringtest.In(data+0x2000, 4), ringtest.In(data+0x3000, 8),
 		}
 		var head uint16
 		if indirect {
@@ -155,10 +155,10 @@ func TestElementGoesThereAndBack(t *testing.T) {
 
 func TestDirectThenIndirect(t *testing.T) {
 	e := newEnv(t, 8, Features{Indirect: true})
-	e.ring.SetDesc(e.ring.Desc, 0, data, 4, virtiotest.Next, 1)
-	e.ring.SetDesc(e.ring.Desc, 1, tables, 48, virtiotest.Indirect, 0)
-	e.ring.SetDesc(tables, 0, data+16, 5, virtiotest.Next, 2) // entry 1 is skipped
-	e.ring.SetDesc(tables, 2, data+32, 6, virtiotest.Write, 0)
+	e.ring.SetDesc(e.ring.Desc, 0, data, 4, ringtest.Next, 1)
+	e.ring.SetDesc(e.ring.Desc, 1, tables, 48, ringtest.Indirect, 0)
+	e.ring.SetDesc(tables, 0, data+16, 5, ringtest.Next, 2) // entry 1 is skipped
+	e.ring.SetDesc(tables, 2, data+32, 6, ringtest.Write, 0)
 	e.ring.Expose(0)
 	el := e.pop(t)
 	if el.ReadableLen() != 9 || el.WritableLen() != 6 {
@@ -178,7 +178,7 @@ func TestIndexWrapsAround(t *testing.T) {
 		e.ring.Start(start)
 		for i := uint16(start); i != 16; i++ {
 			e.ring.SetUsedEvent(i)
-			e.ring.Add(virtiotest.In(data, 64))
+			e.ring.Add(ringtest.In(data, 64))
 			e.q.Push(e.pop(t), uint32(i&31))
 			if !e.flush(t) {
 				t.Fatalf("index %d: no notification", i)
@@ -199,57 +199,57 @@ var hostile = []struct {
 	{"head out of range", func(e *env) { e.ring.Expose(8) }, "element 8: it is out of range"},
 	{"index too far", func(e *env) { e.ring.SetAvailIndex(9) }, "available index went from 0 to 9"},
 	{"index backwards", func(e *env) { e.ring.SetAvailIndex(0xffff) }, "available index went from 0 to 65535"},
-	{"loop of one", func(e *env) { e.ring.SetDesc(e.ring.Desc, 0, data, 1, virtiotest.Next, 0); e.ring.Expose(0) }, "loop"},
+	{"loop of one", func(e *env) { e.ring.SetDesc(e.ring.Desc, 0, data, 1, ringtest.Next, 0); e.ring.Expose(0) }, "loop"},
 	{"loop", func(e *env) {
 		for i := uint16(0); i < 8; i++ {
-			e.ring.SetDesc(e.ring.Desc, i, data, 1, virtiotest.Next, (i+1)&7)
+			e.ring.SetDesc(e.ring.Desc, i, data, 1, ringtest.Next, (i+1)&7)
 		}
 		e.ring.Expose(3)
 	}, "loop"},
-	{"next out of range", func(e *env) { e.ring.SetDesc(e.ring.Desc, 0, data, 1, virtiotest.Next, 8); e.ring.Expose(0) }, "next descriptor 8 is out of range"},
-	{"no length", func(e *env) { e.ring.Add(virtiotest.In(data, 0)) }, "no length"},
-	{"outside RAM", func(e *env) { e.ring.Add(virtiotest.In(ramSize-8, 16)) }, "descriptor for 16 bytes at 0xffff8"},
-	{"in I/O", func(e *env) { e.ring.Add(virtiotest.Out(ioBase, 4)) }, "descriptor for 4 bytes at 0x200000"},
-	{"giant", func(e *env) { e.ring.Add(virtiotest.In(data, 0xffffffff)) }, "descriptor for 4294967295 bytes"},
-	{"too long together", func(e *env) { e.ring.Add(virtiotest.In(0, ramSize), virtiotest.In(0, 0xfff00001)) }, "4 GiB"},
-	{"around the end", func(e *env) { e.ring.Add(virtiotest.In(1<<64-8, 16)) }, "beyond the end"},
-	{"readable after writable", func(e *env) { e.ring.Add(virtiotest.In(data, 4), virtiotest.Out(data, 4)) }, "readable descriptor after"},
+	{"next out of range", func(e *env) { e.ring.SetDesc(e.ring.Desc, 0, data, 1, ringtest.Next, 8); e.ring.Expose(0) }, "next descriptor 8 is out of range"},
+	{"no length", func(e *env) { e.ring.Add(ringtest.In(data, 0)) }, "no length"},
+	{"outside RAM", func(e *env) { e.ring.Add(ringtest.In(ramSize-8, 16)) }, "descriptor for 16 bytes at 0xffff8"},
+	{"in I/O", func(e *env) { e.ring.Add(ringtest.Out(ioBase, 4)) }, "descriptor for 4 bytes at 0x200000"},
+	{"giant", func(e *env) { e.ring.Add(ringtest.In(data, 0xffffffff)) }, "descriptor for 4294967295 bytes"},
+	{"too long together", func(e *env) { e.ring.Add(ringtest.In(0, ramSize), ringtest.In(0, 0xfff00001)) }, "4 GiB"},
+	{"around the end", func(e *env) { e.ring.Add(ringtest.In(1<<64-8, 16)) }, "beyond the end"},
+	{"readable after writable", func(e *env) { e.ring.Add(ringtest.In(data, 4), ringtest.Out(data, 4)) }, "readable descriptor after"},
 	{"indirect of odd size", func(e *env) {
-		e.ring.SetDesc(e.ring.Desc, 0, tables, 24, virtiotest.Indirect, 0)
+		e.ring.SetDesc(e.ring.Desc, 0, tables, 24, ringtest.Indirect, 0)
 		e.ring.Expose(0)
 	}, "indirect table of 24 bytes"},
 	{"indirect of no size", func(e *env) {
-		e.ring.SetDesc(e.ring.Desc, 0, tables, 0, virtiotest.Indirect, 0)
+		e.ring.SetDesc(e.ring.Desc, 0, tables, 0, ringtest.Indirect, 0)
 		e.ring.Expose(0)
 	}, "indirect table of 0 bytes"},
 	{"indirect with next", func(e *env) {
-		e.ring.SetDesc(e.ring.Desc, 0, tables, 16, virtiotest.Indirect|virtiotest.Next, 1)
+		e.ring.SetDesc(e.ring.Desc, 0, tables, 16, ringtest.Indirect|ringtest.Next, 1)
 		e.ring.Expose(0)
 	}, "with a next one"},
 	{"indirect in indirect", func(e *env) {
-		e.ring.SetDesc(tables, 0, tables, 16, virtiotest.Indirect, 0)
-		e.ring.SetDesc(e.ring.Desc, 0, tables, 16, virtiotest.Indirect, 0)
+		e.ring.SetDesc(tables, 0, tables, 16, ringtest.Indirect, 0)
+		e.ring.SetDesc(e.ring.Desc, 0, tables, 16, ringtest.Indirect, 0)
 		e.ring.Expose(0)
 	}, "within an indirect table"},
 	{"indirect outside RAM", func(e *env) {
-		e.ring.SetDesc(e.ring.Desc, 0, ioBase, 16, virtiotest.Indirect, 0)
+		e.ring.SetDesc(e.ring.Desc, 0, ioBase, 16, ringtest.Indirect, 0)
 		e.ring.Expose(0)
 	}, "descriptor 0 is not readable"},
 	{"indirect loop", func(e *env) {
-		e.ring.SetDesc(tables, 0, data, 16, virtiotest.Next, 0)
-		e.ring.SetDesc(e.ring.Desc, 0, tables, 16, virtiotest.Indirect, 0)
+		e.ring.SetDesc(tables, 0, data, 16, ringtest.Next, 0)
+		e.ring.SetDesc(e.ring.Desc, 0, tables, 16, ringtest.Indirect, 0)
 		e.ring.Expose(0)
 	}, "loop"},
 	{"indirect next out of range", func(e *env) {
-		e.ring.SetDesc(tables, 0, data, 16, virtiotest.Next, 1)
-		e.ring.SetDesc(e.ring.Desc, 0, tables, 16, virtiotest.Indirect, 0)
+		e.ring.SetDesc(tables, 0, data, 16, ringtest.Next, 1)
+		e.ring.SetDesc(e.ring.Desc, 0, tables, 16, ringtest.Indirect, 0)
 		e.ring.Expose(0)
 	}, "next descriptor 1 is out of range"},
 	{"too many segments", func(e *env) {
 		for i := uint16(0); i < 2000; i++ {
-			e.ring.SetDesc(tables, i, data, 1, virtiotest.Next, i+1)
+			e.ring.SetDesc(tables, i, data, 1, ringtest.Next, i+1)
 		}
-		e.ring.SetDesc(e.ring.Desc, 0, tables, 2000*16, virtiotest.Indirect, 0)
+		e.ring.SetDesc(e.ring.Desc, 0, tables, 2000*16, ringtest.Indirect, 0)
 		e.ring.Expose(0)
 	}, "more than 1024 segments"},
 }
@@ -272,7 +272,7 @@ func TestHostileRings(t *testing.T) {
 			if err := e.q.Enable(e.config(Features{})); err != nil {
 				t.Fatal(err)
 			}
-			e.ring.Add(virtiotest.In(data, 1))
+			e.ring.Add(ringtest.In(data, 1))
 			e.q.Push(e.pop(t), 1)
 			if !e.flush(t) {
 				t.Error("no notification after a reset")
@@ -283,7 +283,7 @@ func TestHostileRings(t *testing.T) {
 
 func TestIndirectMustBeNegotiated(t *testing.T) {
 	e := newEnv(t, 8, Features{})
-	e.ring.AddIndirect(tables, virtiotest.In(data, 1))
+	e.ring.AddIndirect(tables, ringtest.In(data, 1))
 	if el, err := e.q.Pop(); el != nil || err == nil {
 		t.Errorf("Pop = %v, %v", el, err)
 	}
@@ -291,7 +291,7 @@ func TestIndirectMustBeNegotiated(t *testing.T) {
 
 func TestHeadTwice(t *testing.T) {
 	e := newEnv(t, 8, Features{})
-	head := e.ring.Add(virtiotest.In(data, 1))
+	head := e.ring.Add(ringtest.In(data, 1))
 	e.ring.Expose(head)
 	el := e.pop(t)
 	if again, err := e.q.Pop(); again != nil || err == nil {
@@ -346,7 +346,7 @@ func TestSegmentsAcrossBlocks(t *testing.T) {
 	if err := e.space.Root().Add(ramSize, sys.NewRAM("more", b, 0, 0x1000)); err != nil {
 		t.Fatal(err)
 	}
-	e.ring.Add(virtiotest.In(ramSize-4, 8))
+	e.ring.Add(ringtest.In(ramSize-4, 8))
 	el := e.pop(t)
 	if len(el.Writable) != 2 || el.WritableLen() != 8 {
 		t.Fatalf("%d segments, %d bytes", len(el.Writable), el.WritableLen())
@@ -362,7 +362,7 @@ func TestSegmentsAcrossBlocks(t *testing.T) {
 
 func TestBusMasterOffIsAnError(t *testing.T) {
 	e := newEnv(t, 8, Features{})
-	e.ring.Add(virtiotest.In(data, 1))
+	e.ring.Add(ringtest.In(data, 1))
 	e.dma.SetEnabled(false)
 	if el, err := e.q.Pop(); el != nil || err == nil {
 		t.Errorf("Pop = %v, %v", el, err)

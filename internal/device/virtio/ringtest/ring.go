@@ -1,6 +1,6 @@
-// Package virtiotest is the driver's side of virtio, for tests: rings in guest
-// memory, and drivers for the transports' registers.
-package virtiotest
+// Package ringtest is the driver's side of a split virtqueue, for tests: rings in guest
+// memory, written as a driver writes them.
+package ringtest
 
 import (
 	"encoding/binary"
