@@ -151,6 +151,15 @@ func (m *Machine) Plug(bus *device.Bus, typeName, id string, props ...string) de
 
 // TryPlug is Plug for devices that may be refused.
 func (m *Machine) TryPlug(bus *device.Bus, typeName, id string, props ...string) (device.Device, error) {
+	d, err := m.Create(typeName, id, props...)
+	if err != nil {
+		return nil, err
+	}
+	return d, m.Insert(bus, d)
+}
+
+// Create returns a device with the given properties, for Insert.
+func (m *Machine) Create(typeName, id string, props ...string) (device.Device, error) {
 	d, err := device.Create(typeName, id)
 	if err != nil {
 		return nil, err
@@ -160,7 +169,7 @@ func (m *Machine) TryPlug(bus *device.Bus, typeName, id string, props ...string)
 			return nil, err
 		}
 	}
-	return d, m.Insert(bus, d)
+	return d, nil
 }
 
 // Insert makes a device that the test has created part of the machine.
