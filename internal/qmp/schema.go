@@ -118,6 +118,9 @@ func (s *schema) ref(ti *typeInfo) string {
 	for ti.kind == kindPointer {
 		ti = ti.elem
 	}
+	if ti.kind == kindStruct && len(ti.fields) == 0 && ti.union == nil {
+		ti = typeOf(reflect.TypeFor[None]()) // one name for all that are empty
+	}
 	if name, jsonType := builtin(ti.kind); name != "" {
 		if _, known := s.names[name]; known {
 			return name
