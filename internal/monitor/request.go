@@ -74,12 +74,8 @@ func (r *request) read(doc *qjson.Doc, negotiated, oobEnabled bool) {
 		r.fail(err)
 		return
 	}
-	switch {
-	case !negotiated && string(name.Bytes()) != "qmp_capabilities":
+	if !negotiated && string(name.Bytes()) != "qmp_capabilities" {
 		r.fail(errNegotiating)
-		return
-	case negotiated && string(name.Bytes()) == "qmp_capabilities":
-		r.fail(errNegotiated)
 		return
 	}
 	r.cmd = r.ctx.Registry.LookupBytes(name.Bytes())
@@ -94,8 +90,10 @@ func (r *request) read(doc *qjson.Doc, negotiated, oobEnabled bool) {
 	}
 }
 
-// members checks the members of a request and returns the command's name.
+// members checks the members of a request and returns the command's name. What
+// is wrong with a member that is known comes before one that is not.
 func (r *request) members(root qmp.Value, oobEnabled bool) (name qmp.Value, err error) {
+	var unknown error
 	for m := root.First(); m.Exists(); m = m.Next() {
 		key := string(m.Key())
 		switch {
@@ -115,10 +113,15 @@ func (r *request) members(root qmp.Value, oobEnabled bool) (name qmp.Value, err 
 			r.args = m
 		case key == "id":
 		default:
-			return name, qmp.Errorf("QMP input member '%s' is unexpected", key)
+			if unknown == nil {
+				unknown = qmp.Errorf("QMP input member '%s' is unexpected", key)
+			}
 		}
 	}
-	if !name.Exists() {
+	switch {
+	case unknown != nil:
+		return name, unknown
+	case !name.Exists():
 		return name, qmp.Errorf("QMP input lacks member 'execute'")
 	}
 	return name, nil
