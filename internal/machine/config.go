@@ -1,0 +1,85 @@
+package machine
+
+import (
+	"github.com/google/uuid"
+	"github.com/sirupsen/logrus"
+
+	"govmd/internal/chardev"
+	"govmd/internal/event"
+	"govmd/internal/lane"
+	"govmd/internal/machine/boot"
+	"govmd/internal/machine/smbios"
+	"govmd/internal/object"
+	"govmd/internal/runstate"
+)
+
+// Config is what a machine is made from. Options have been read and checked as
+// far as one of them goes; what needs the machine is checked by New.
+type Config struct {
+	Name string
+	UUID uuid.UUID // the zero UUID means none was given
+
+	// Board is the board object with its properties set; see NewBoard.
+	Board Board
+	// Accel is "kvm" or "qtest".
+	Accel string
+	CPU   string // -cpu, "" for the board's default
+	SMP   SMP
+	RAM   uint64 // bytes
+
+	RTC  RTC
+	Boot boot.Order
+
+	// FirmwareDirs are searched for firmware files, first to last.
+	FirmwareDirs []string
+	// Serial holds the character devices of COM1 to COM4; "" for a port that is
+	// not there.
+	Serial [4]string
+	// DebugCon is the character device of the debug console, or "".
+	DebugCon string
+	// FirmwareSerial has firmware and boot loaders show their console on COM1.
+	FirmwareSerial bool
+
+	SMBIOS  [][]smbios.Pair // one list for each -smbios
+	FwCfg   []FwCfgItem
+	Devices []DeviceConfig
+	Globals []object.Default
+
+	NoReboot, NoShutdown bool
+	PanicAction          runstate.PanicAction
+
+	Lane   *lane.Lane
+	Events *event.Bus
+	Log    *logrus.Logger
+
+	Chardevs *chardev.Registry
+	// Objects finds user-created objects by ID.
+	Objects func(id string) object.Object
+}
+
+// DeviceConfig is one -device: its type, ID and properties, in order.
+type DeviceConfig struct {
+	Driver, ID, Bus string
+	Props           []PropSetting
+}
+
+// PropSetting is one property and its value: option text, or typed when it came
+// as JSON.
+type PropSetting struct {
+	Name  string
+	Text  string
+	Value any // nil: Text counts
+}
+
+// FwCfgItem is one -fw_cfg: a named file for the firmware.
+type FwCfgItem struct {
+	Name string
+	Data []byte
+}
+
+// RTC is the option -rtc.
+type RTC struct {
+	Base     string // "utc", "localtime", or a date
+	Clock    string // "host", "rt" or "vm"
+	DriftFix string // "none" or "slew"
+}

@@ -1,0 +1,10 @@
+package machine
+
+// Devices that nothing here names, but users do: they register their types.
+import (
+	_ "govmd/internal/device/debugcon"
+	_ "govmd/internal/device/debugexit"
+	_ "govmd/internal/device/pvpanic"
+	_ "govmd/internal/device/rngbackend"
+	_ "govmd/internal/device/virtio/rng"
+)

@@ -1,0 +1,287 @@
+// Package machine makes a virtual machine out of its parts: the board with its
+// devices, the vCPUs, guest memory, firmware or kernel.
+package machine
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+
+	"github.com/sirupsen/logrus"
+
+	"govmd/internal/chardev"
+	"govmd/internal/clock"
+	"govmd/internal/device"
+	"govmd/internal/device/rtc"
+	"govmd/internal/machine/accel"
+	"govmd/internal/machine/boot"
+	"govmd/internal/machine/cpu"
+	"govmd/internal/memory"
+	"govmd/internal/object"
+	"govmd/internal/runstate"
+	"govmd/internal/state"
+)
+
+// Machine is one virtual machine. Its methods run on the control lane unless
+// they say otherwise.
+type Machine struct {
+	Config
+	Env   *device.Env
+	Accel accel.Accel
+	Run   *runstate.Controller
+	Root  *object.Node
+
+	ram     *memory.Block
+	model   *cpu.Model
+	mem, io *memory.Space
+	cpus    []*VCPU
+	boot    bootSource // nil: firmware, or nothing, starts the vCPUs at the reset vector
+	ended   chan runstate.Cause
+	roots   []device.Device // what a reset walks, in order of creation
+	buses   []*device.Bus   // those that no device provides
+	loaders []*boot.Plan
+	closing sync.Once
+	undo    []func()
+}
+
+// bootSource puts a kernel in place at every reset and sets the boot vCPU to
+// its entry point.
+type bootSource interface {
+	// reset follows a reset of all devices and vCPUs.
+	reset() error
+	// wake follows one that leaves memory alone, after suspend to RAM.
+	wake() error
+}
+
+// New builds a machine, stopped in state prelaunch and reset.
+func New(cfg Config) (m *Machine, err error) {
+	m = &Machine{Config: cfg, Root: &object.Node{}, ended: make(chan runstate.Cause, 1)}
+	defer func() {
+		if err != nil {
+			m.Close()
+		}
+	}()
+	clocks, err := clock.New()
+	if err != nil {
+		return nil, err
+	}
+	m.onClose(clocks.Close)
+	m.Run = runstate.New(cfg.Lane, cfg.Events, clocks.Virtual)
+	m.Run.SetPolicy(runstate.Policy{NoReboot: cfg.NoReboot, NoShutdown: cfg.NoShutdown, Panic: cfg.PanicAction})
+	sys := memory.NewSystem()
+	m.mem = sys.NewSpace("memory", 0)
+	m.io = sys.NewSpace("I/O", 1<<16)
+	m.Env = &device.Env{
+		Clock: clocks, Lane: cfg.Lane, Events: cfg.Events, Run: m.Run, State: &state.Registry{}, Log: cfg.Log,
+		Memory: sys, Mem: m.mem, IO: m.io, Root: m.Root,
+		Chardev: func(id string, fe chardev.Frontend) (chardev.Port, error) { return cfg.Chardevs.Attach(id, fe) },
+		Object:  cfg.Objects,
+	}
+	if err := object.Add(m.Root, cfg.Board, "machine"); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(m.RTC.check(), m.checkBoot()); err != nil {
+		return nil, err
+	}
+	if err := m.chooseAccel(); err != nil {
+		return nil, err
+	}
+	if err := m.build(); err != nil {
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *Machine) onClose(fn func()) { m.undo = append(m.undo, fn) }
+
+// Ended delivers why the machine is over. It may be received from anywhere.
+func (m *Machine) Ended() <-chan runstate.Cause { return m.ended }
+
+// Log returns where the machine logs.
+func (m *Machine) log() *logrus.Logger { return m.Config.Log }
+
+func (m *Machine) build() error {
+	hooks := runstate.Hooks{
+		Reset: m.reset, Powerdown: m.powerdown, Suspend: m.suspend, Wakeup: m.wakeup,
+		End: func(c runstate.Cause) { m.ended <- c },
+	}
+	if m.Accel == nil {
+		m.Run.Attach(nil, hooks)
+		return m.Board.build(m)
+	}
+	m.Run.Attach(m.Accel, hooks)
+	if err := m.Accel.Wire(m.Env.Memory, m.mem, m.io); err != nil {
+		return err
+	}
+	if err := m.makeRAM(); err != nil {
+		return err
+	}
+	if err := m.makeVCPUs(); err != nil {
+		return err
+	}
+	if err := m.Board.build(m); err != nil {
+		return err
+	}
+	if err := m.plugConfigured(); err != nil {
+		return err
+	}
+	if err := m.Board.finish(m); err != nil {
+		return err
+	}
+	return m.coldReset()
+}
+
+// plug makes a board's own device part of the machine.
+func (m *Machine) plug(bus *device.Bus, d device.Device) error {
+	device.PlaceUnattached(m.Env, d)
+	if err := m.applyDefaults(d); err != nil {
+		return err
+	}
+	return m.plugIn(bus, d)
+}
+
+// plugIn realizes d and has resets reach it.
+func (m *Machine) plugIn(bus *device.Bus, d device.Device) error {
+	if err := device.Plug(m.Env, bus, d); err != nil {
+		return err
+	}
+	if bus == nil || bus.Owner() == nil {
+		m.roots = append(m.roots, d)
+	}
+	return nil
+}
+
+// create returns a device of the board's own.
+func (m *Machine) create(typeName string) (device.Device, error) { return device.Create(typeName, "") }
+
+// applyDefaults sets what the machine's version and -global say of d.
+func (m *Machine) applyDefaults(d device.Device) error {
+	if err := object.ApplyDefaults(d, m.Board.common().info.Compat, nil); err != nil {
+		return err
+	}
+	return object.ApplyDefaults(d, m.Globals, nil)
+}
+
+func (m *Machine) makeRAM() error {
+	if !m.Board.common().info.RAM {
+		return nil
+	}
+	b, err := m.Env.Memory.NewBlock(memory.BlockConfig{
+		Name: m.ramName(), Size: m.RAM,
+		Merge: m.Board.common().memMerge, Dump: m.Board.common().dumpGuestCore,
+	})
+	if err != nil {
+		return err
+	}
+	m.ram = b
+	m.onClose(func() { _ = b.Close() })
+	return nil
+}
+
+func (m *Machine) ramName() string {
+	if r, ok := m.Board.(interface{ ramName() string }); ok {
+		return r.ramName()
+	}
+	return "ram"
+}
+
+// reset is the run state's hook: it cannot fail, so what cannot be loaded again
+// (a kernel file that has gone) ends the machine.
+func (m *Machine) reset(runstate.Cause) {
+	if b, ok := m.Board.(interface{ clock() *rtc.Device }); ok && b.clock() != nil && m.Boot.Once != "" {
+		m.orEnd("reset", m.setBootDevices(b.clock(), false))
+	}
+	m.orEnd("reset", m.coldReset())
+}
+
+func (m *Machine) orEnd(what string, err error) {
+	if err != nil {
+		m.log().Errorf("%s: %v", what, err)
+		m.Run.RequestShutdown(runstate.CauseHostError)
+	}
+}
+
+// coldReset brings everything into the state after power-on, with what starts
+// the guest in place.
+func (m *Machine) coldReset() error {
+	if err := m.resetDevices(); err != nil {
+		return err
+	}
+	if m.boot != nil {
+		if err := m.boot.reset(); err != nil {
+			return err
+		}
+	}
+	return m.runLoaders()
+}
+
+func (m *Machine) resetDevices() error {
+	device.Reset(m.roots...)
+	for _, c := range m.cpus {
+		if err := c.reset(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Machine) powerdown() {
+	if p, ok := m.Board.(powerer); ok {
+		p.pressPowerButton()
+	}
+}
+
+func (m *Machine) suspend() {
+	if s, ok := m.Board.(sleeper); ok {
+		s.sleep()
+	}
+}
+
+func (m *Machine) wakeup() {
+	s, ok := m.Board.(sleeper)
+	if !ok {
+		return
+	}
+	err := m.resetDevices()
+	if err == nil && m.boot != nil {
+		err = m.boot.wake()
+	}
+	m.orEnd("waking up", err)
+	s.wake()
+}
+
+// Close ends the machine: vCPUs, devices, memory. It runs when the lane has
+// ended, or on it.
+func (m *Machine) Close() {
+	m.closing.Do(func() {
+		if m.Accel != nil {
+			m.Accel.Pause()
+		}
+		for i := len(m.roots) - 1; i >= 0; i-- {
+			device.Unplug(m.roots[i])
+		}
+		if m.Accel != nil {
+			m.Accel.Close()
+		}
+		for i := len(m.undo) - 1; i >= 0; i-- {
+			m.undo[i]()
+		}
+	})
+}
+
+// FindFirmware returns the path of a firmware file: as named, or in the first
+// firmware directory that has it.
+func (m *Machine) FindFirmware(name string) (string, error) {
+	if _, err := os.Stat(name); err == nil {
+		return name, nil
+	}
+	for _, dir := range m.FirmwareDirs {
+		path := dir + "/" + name
+		if _, err := os.Stat(path); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("could not load firmware '%s': it is neither a file nor in %v; install the package seabios or give its directory with -L",
+		name, m.FirmwareDirs)
+}

@@ -1,0 +1,107 @@
+package machine
+
+import (
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"govmd/internal/device"
+	"govmd/internal/device/fwcfg"
+	"govmd/internal/device/rtc"
+	"govmd/internal/object"
+)
+
+// plugFwCfg plugs the firmware configuration device.
+func (m *Machine) plugFwCfg() (*fwcfg.Device, error) {
+	d, err := m.create(fwcfg.TypeName)
+	if err != nil {
+		return nil, err
+	}
+	return d.(*fwcfg.Device), m.plug(nil, d)
+}
+
+// plugRTC plugs the clock, set as -rtc says.
+func (m *Machine) plugRTC(bus *device.Bus) (*rtc.Device, error) {
+	d, err := m.create(rtc.TypeName)
+	if err != nil {
+		return nil, err
+	}
+	r := d.(*rtc.Device)
+	r.StartAt, r.Source = m.RTC.Base, rtc.Source(m.RTC.Clock)
+	if m.RTC.DriftFix == "slew" {
+		if err := object.SetText(r, "lost_tick_policy", string(rtc.Slew)); err != nil {
+			return nil, err
+		}
+	}
+	return r, m.plug(bus, r)
+}
+
+// check refuses what an -rtc does not take.
+func (r RTC) check() error {
+	if _, err := rtc.ParseBase(r.Base, time.Now()); err != nil {
+		return fmt.Errorf("-rtc base=%s: %w", r.Base, err)
+	}
+	switch rtc.Source(r.Clock) {
+	case rtc.SourceHost, rtc.SourceRT, rtc.SourceVM:
+	default:
+		return fmt.Errorf("-rtc clock=%s: invalid option value: host, rt and vm are valid", r.Clock)
+	}
+	if r.DriftFix != "none" && r.DriftFix != "slew" {
+		return fmt.Errorf("-rtc driftfix=%s: invalid option value: none and slew are valid", r.DriftFix)
+	}
+	return nil
+}
+
+// gate is a pin whose way to another can be cut, as the HPET does with the
+// clock's interrupt.
+type gate struct {
+	*device.Pin
+	out  *device.Line
+	mu   sync.Mutex // guards cut and high, and the order of out's levels
+	cut  bool
+	high bool
+}
+
+func newGate(label string, to *device.Pin) *gate {
+	g := &gate{out: to.Connect(label)}
+	g.Pin = device.NewPin(label, func(high bool) {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.high = high
+		g.out.SetLevel(high && !g.cut)
+	})
+	return g
+}
+
+func (g *gate) setCut(cut bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.cut = cut
+	g.out.SetLevel(g.high && !cut)
+}
+
+// plugSerial plugs up to n serial ports, one for each character device that the
+// configuration names, and reports which there are.
+func (m *Machine) plugSerial(bus *device.Bus, n int) (there [4]bool, err error) {
+	for i := range n {
+		id := m.Config.Serial[i]
+		if id == "" {
+			continue
+		}
+		d, err := m.create("isa-serial")
+		if err != nil {
+			return there, err
+		}
+		for name, value := range map[string]string{"index": strconv.Itoa(i), "chardev": id} {
+			if err := object.SetText(d, name, value); err != nil {
+				return there, err
+			}
+		}
+		if err := m.plug(bus, d); err != nil {
+			return there, fmt.Errorf("serial port %d: %w", i, err)
+		}
+		there[i] = true
+	}
+	return there, nil
+}

@@ -1,0 +1,223 @@
+package machine
+
+import (
+	"fmt"
+	"sort"
+	"strings"
+
+	"govmd/internal/device"
+	"govmd/internal/machine/boot"
+	"govmd/internal/object"
+	"govmd/internal/option"
+)
+
+// aliases are further names of device types, as -device takes them on a PC.
+var aliases = map[string]string{
+	"virtio-rng":    "virtio-rng-pci",
+	"virtio-serial": "virtio-serial-pci",
+}
+
+// loaderType is -device loader, which is no device of the guest's.
+const loaderType = "loader"
+
+// plugConfigured plugs the devices of -device.
+func (m *Machine) plugConfigured() error {
+	for i := range m.Devices {
+		c := &m.Devices[i]
+		if err := m.plugDevice(c); err != nil {
+			return fmt.Errorf("-device %s: %w", c, err)
+		}
+	}
+	return nil
+}
+
+// String returns the option in its text form.
+func (c *DeviceConfig) String() string {
+	var b strings.Builder
+	b.WriteString(c.Driver)
+	if c.ID != "" {
+		b.WriteString(",id=" + c.ID)
+	}
+	for _, p := range c.Props {
+		if p.Value != nil {
+			fmt.Fprintf(&b, ",%s=%v", p.Name, p.Value)
+		} else {
+			fmt.Fprintf(&b, ",%s=%s", p.Name, p.Text)
+		}
+	}
+	return b.String()
+}
+
+func (m *Machine) plugDevice(c *DeviceConfig) error {
+	if c.Driver == loaderType {
+		return m.addLoader(c)
+	}
+	t, err := DeviceType(c.Driver)
+	if err != nil {
+		return err
+	}
+	d, err := device.Create(t.Name, c.ID)
+	if err != nil {
+		return err
+	}
+	if err := m.applyDefaults(d); err != nil {
+		return err
+	}
+	for _, p := range c.Props {
+		if p.Value != nil {
+			err = object.Set(d, p.Name, p.Value)
+		} else {
+			err = object.SetText(d, p.Name, p.Text)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	bus, err := m.busFor(busKind(t), t.Name, c.Bus)
+	if err != nil {
+		return err
+	}
+	return m.plugIn(bus, d)
+}
+
+// DeviceType returns the type that -device means by name.
+func DeviceType(name string) (*object.Type, error) {
+	if alias, ok := aliases[name]; ok {
+		name = alias
+	}
+	t := object.Lookup(name)
+	if t == nil || !t.IsA("device") || t.Abstract || !t.UserCreatable {
+		return nil, fmt.Errorf("'%s' is not a valid device model name%s", name, hint(name))
+	}
+	return t, nil
+}
+
+func hint(name string) string {
+	if near := option.Nearest(name, deviceNames()); near != "" {
+		return fmt.Sprintf("; did you mean '%s'?", near)
+	}
+	return ""
+}
+
+func deviceNames() []string {
+	names := []string{loaderType}
+	for _, t := range DeviceTypes() {
+		names = append(names, t.Name)
+	}
+	for a := range aliases {
+		names = append(names, a)
+	}
+	sort.Strings(names)
+	return names
+}
+
+// DeviceTypes lists the types that -device takes.
+func DeviceTypes() []*object.Type {
+	return object.Types(func(t *object.Type) bool { return t.IsA("device") && t.UserCreatable && !t.Abstract })
+}
+
+// busKind returns what kind of bus a type plugs into, "" for none.
+func busKind(t *object.Type) string {
+	for ; t != nil; t = object.Lookup(t.Parent) {
+		if t.Bus != "" {
+			return t.Bus
+		}
+	}
+	return ""
+}
+
+// full is a bus controller that takes a limited number of devices.
+type full interface{ Full() bool }
+
+// busFor finds the bus that is named, by name or by path, or else the first of
+// the right kind with room.
+func (m *Machine) busFor(kind, typeName, name string) (*device.Bus, error) {
+	if kind == "" {
+		if name != "" {
+			return nil, fmt.Errorf("device '%s' does not plug into a bus", typeName)
+		}
+		return nil, nil
+	}
+	var found *device.Bus
+	names := []string{}
+	m.walkBuses(func(b *device.Bus) {
+		if b.Kind() != kind {
+			return
+		}
+		names = append(names, b.Name())
+		f, limited := b.Controller().(full)
+		if found == nil && (name == b.Name() || name == "" && (!limited || !f.Full())) {
+			found = b
+		}
+	})
+	switch {
+	case found != nil:
+		return found, nil
+	case name != "":
+		return nil, fmt.Errorf("Bus '%s' not found", name)
+	case len(names) > 0:
+		return nil, fmt.Errorf("No '%s' bus with room found for device '%s'", kind, typeName)
+	}
+	return nil, fmt.Errorf("No '%s' bus found for device '%s'", kind, typeName)
+}
+
+// walkBuses calls fn for every bus of the machine.
+func (m *Machine) walkBuses(fn func(*device.Bus)) {
+	for _, b := range m.buses {
+		fn(b)
+	}
+	object.Walk(m.Root, func(o object.Object) {
+		if d, ok := o.(device.Device); ok {
+			for _, b := range d.Dev().ChildBuses() {
+				fn(b)
+			}
+		}
+	})
+}
+
+// addLoader takes a -device loader.
+func (m *Machine) addLoader(c *DeviceConfig) error {
+	var pairs []boot.Pair
+	for _, p := range c.Props {
+		text := p.Text
+		if p.Value != nil {
+			text = fmt.Sprint(p.Value)
+		}
+		pairs = append(pairs, boot.Pair{Key: p.Name, Value: text})
+	}
+	l, err := boot.ParseLoader(pairs)
+	if err != nil {
+		return err
+	}
+	var img *boot.Image
+	if l.File != "" {
+		if img, err = m.openImage("loader file", l.File); err != nil {
+			return err
+		}
+	}
+	plan, err := l.Plan(img)
+	if err != nil {
+		return err
+	}
+	if plan.PC != nil && plan.CPU >= len(m.cpus) {
+		return fmt.Errorf("the CPU with number %d does not exist", plan.CPU)
+	}
+	m.loaders = append(m.loaders, plan)
+	return nil
+}
+
+// runLoaders does what the loaders do at a reset.
+func (m *Machine) runLoaders() error {
+	for _, p := range m.loaders {
+		if err := p.Load(&guestMemory{m.mem.NewDMA(loaderType)}, false); err != nil {
+			return err
+		}
+		if p.PC == nil {
+			continue
+		}
+		if err := m.cpus[p.CPU].setPC(*p.PC); err != nil {
+			return err
+		}
+	}
+	return nil
+}
