@@ -23,8 +23,9 @@ type PCI struct {
 	Transitional uint16 // device ID that legacy drivers know; 0: there are none
 	// Vectors is the default number of MSI-X vectors: VectorsForQueues, or a number.
 	Vectors uint32
-	// Props are properties of the PCI type alone, such as "class".
-	Props []object.Property
+	// Classes are other class codes that property "class" may choose; with none
+	// there is no such property.
+	Classes []uint16
 }
 
 // VectorsForQueues asks for a vector for each queue and one for the configuration.

@@ -48,7 +48,7 @@ func TestFillsBuffers(t *testing.T) {
 			if isr := r.ISR(); isr != 1 {
 				t.Errorf("interrupt status %d", isr)
 			}
-			if r.ISR() != 0 || r.Line.Level() {
+			if r.ISR() != 0 || r.Interrupted() {
 				t.Error("the interrupt stays")
 			}
 		}

@@ -9,6 +9,7 @@ import (
 	"govmd/internal/device/devtest"
 	"govmd/internal/device/virtio"
 	"govmd/internal/device/virtio/mmio"
+	"govmd/internal/device/virtio/pcitransport"
 	"govmd/internal/object"
 )
 
@@ -131,10 +132,20 @@ func rigFor(m *devtest.Machine, d virtio.Device) *Rig {
 	case *mmio.Transport:
 		legacy, _ := object.Get(o, "force-legacy")
 		r.Driver = &MMIO{M: m, Base: o.Base, Legacy: legacy.(bool)}
+	case *pcitransport.Device:
+		return rigForPCI(m, o)
 	default:
 		m.TB.Fatalf("no driver for %T", o)
 	}
 	return r
+}
+
+// Interrupted reports the level of the device's interrupt line.
+func (r *Rig) Interrupted() bool {
+	if d, ok := r.Outer.(*pcitransport.Device); ok {
+		return d.INTx()
+	}
+	return r.Line.Level()
 }
 
 // Broken reports whether the device asks for a reset.
@@ -157,6 +168,18 @@ type transport struct {
 var transports = []transport{
 	{"mmio", func(tb testing.TB, kind string, props ...string) *Rig { return NewMMIO(tb, false, kind, props...) }},
 	{"mmio-legacy", func(tb testing.TB, kind string, props ...string) *Rig { return NewMMIO(tb, true, kind, props...) }},
+	{"pci-modern", func(tb testing.TB, kind string, props ...string) *Rig {
+		return NewPCI(tb, kind+"-pci-non-transitional", props...)
+	}},
+	{"pci-transitional", func(tb testing.TB, kind string, props ...string) *Rig {
+		return NewPCI(tb, kind+"-pci-transitional", props...)
+	}},
+	{"pci-legacy", func(tb testing.TB, kind string, props ...string) *Rig {
+		return NewPCI(tb, kind+"-pci", append(props, "disable-modern", "on")...)
+	}},
+	{"pci-no-ioeventfd", func(tb testing.TB, kind string, props ...string) *Rig {
+		return NewPCI(tb, kind+"-pci", append(props, "ioeventfd", "off")...)
+	}},
 }
 
 // HostileRanges are what a fuzz test of a device accesses beside registers: the
