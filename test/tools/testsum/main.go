@@ -86,9 +86,9 @@ func follow(in io.Reader, out, tally io.Writer) (ok bool, err error) {
 	ok = true
 	results := json.NewEncoder(tally)
 	output := make(map[string][]string) // of each package and test that has not ended
-	failed := make(map[string]int)      // failed tests of each package
-	count := make(map[string]int)
-	parents := make(map[string]bool)
+	packages := make(map[string]*counts)
+	parents := make(map[string]bool) // tests with subtests, which are what is counted
+	blamed := make(map[string]bool)  // tests whose failure a subtest has shown
 	lines := bufio.NewReader(in)
 	for {
 		line, err := lines.ReadBytes('\n')
@@ -108,29 +108,39 @@ func follow(in io.Reader, out, tally io.Writer) (ok bool, err error) {
 		case "build-output":
 			fmt.Fprint(out, e.Output)
 		case "run":
-			if i := strings.LastIndexByte(e.Test, '/'); i >= 0 {
-				parents[e.Package+"."+e.Test[:i]] = true
+			if i := strings.LastIndexByte(name, '/'); i >= 0 {
+				parents[name[:i]] = true
 			}
 		case "output":
 			output[name] = append(output[name], e.Output)
 		case "pass", "fail", "skip":
+			p := packages[e.Package]
+			if p == nil {
+				p = &counts{}
+				packages[e.Package] = p
+			}
+			if e.Action == "fail" {
+				ok = false
+				for _, s := range output[name] {
+					fmt.Fprint(out, s)
+				}
+				if i := strings.LastIndexByte(name, '/'); i >= 0 {
+					blamed[name[:i]] = true
+				}
+			}
+			r := result{name, e.Action}
 			switch {
 			case e.Test == "":
-				ok = endPackage(e, out, output[name], failed[e.Package], count[e.Package], results) && ok
-			case e.Action == "pass" && parents[name]:
-				// Its subtests are what is counted.
+				if !endPackage(e, out, p) {
+					continue
+				}
+			case parents[name] && (e.Action == "pass" || blamed[name]):
+				continue
 			default:
-				count[e.Package]++
-				if e.Action == "fail" {
-					failed[e.Package]++
-					ok = false
-					for _, s := range output[name] {
-						fmt.Fprint(out, s)
-					}
-				}
-				if err := results.Encode(result{name, e.Action}); err != nil {
-					return false, err
-				}
+				p.count(e.Action)
+			}
+			if err := results.Encode(r); err != nil {
+				return false, err
 			}
 			delete(output, name)
 		}
@@ -138,27 +148,45 @@ func follow(in io.Reader, out, tally io.Writer) (ok bool, err error) {
 	return ok, nil
 }
 
-// endPackage shows the result of a package. One that failed though none of its
-// tests did (it does not build, it crashed) counts as a failure itself.
-func endPackage(e event, out io.Writer, output []string, failed, count int, results *json.Encoder) bool {
-	if e.Action != "fail" {
-		if count > 0 {
-			fmt.Fprintf(out, "ok   %s: %d in %.1f s\n", e.Package, count, e.Elapsed)
-		}
-		return true
+// counts are of one package's tests.
+type counts struct {
+	passed, failed, skipped int
+}
+
+func (c *counts) count(action string) {
+	switch action {
+	case "pass":
+		c.passed++
+	case "fail":
+		c.failed++
+	default:
+		c.skipped++
 	}
-	for _, s := range output {
-		fmt.Fprint(out, s)
-	}
-	if e.FailedBuild != "" {
+}
+
+// endPackage shows the result of a package. It returns whether the package itself
+// is to be counted: as a failure, when none of its tests failed but it did (it
+// does not build, it crashed).
+func endPackage(e event, out io.Writer, c *counts) bool {
+	word := "ok  "
+	switch {
+	case e.FailedBuild != "":
 		fmt.Fprintf(out, "FAIL %s: it does not build\n", e.Package)
-	} else {
-		fmt.Fprintf(out, "FAIL %s: %d of %d in %.1f s\n", e.Package, failed, count, e.Elapsed)
+		return true
+	case e.Action == "fail":
+		word = "FAIL"
+	case *c == counts{}:
+		return false // it has no tests
 	}
-	if failed == 0 {
-		results.Encode(result{e.Package, "fail"})
+	fmt.Fprintf(out, "%s %s: %d passed", word, e.Package, c.passed)
+	if c.failed > 0 {
+		fmt.Fprintf(out, ", %d failed", c.failed)
 	}
-	return false
+	if c.skipped > 0 {
+		fmt.Fprintf(out, ", %d left to other runs", c.skipped)
+	}
+	fmt.Fprintf(out, " in %.1f s\n", e.Elapsed)
+	return e.Action == "fail" && c.failed == 0
 }
 
 // sum prints the total of a tally.

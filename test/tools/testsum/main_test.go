@@ -27,6 +27,19 @@ const (
 {"Action":"fail","Package":"p","Test":"TestB"}
 {"Action":"fail","Package":"p","Elapsed":1}
 `
+	failingSubtest = `{"Action":"run","Package":"p","Test":"TestC"}
+{"Action":"run","Package":"p","Test":"TestC/x"}
+{"Action":"fail","Package":"p","Test":"TestC/x"}
+{"Action":"run","Package":"p","Test":"TestC/y"}
+{"Action":"pass","Package":"p","Test":"TestC/y"}
+{"Action":"fail","Package":"p","Test":"TestC"}
+{"Action":"fail","Package":"p","Elapsed":1}
+`
+	crash = `{"Action":"run","Package":"p","Test":"TestD"}
+{"Action":"pass","Package":"p","Test":"TestD"}
+{"Action":"output","Package":"p","Output":"exit status 2\n"}
+{"Action":"fail","Package":"p","Elapsed":1}
+`
 	brokenBuild = `{"ImportPath":"q","Action":"build-output","Output":"no such name\n"}
 {"Action":"fail","Package":"q","Elapsed":0,"FailedBuild":"q"}
 `
@@ -40,9 +53,11 @@ func TestTally(t *testing.T) {
 		shows string
 		total string
 	}{
-		{"all pass", []string{firstRun, secondRun}, true, "ok   p: 2 in 1.0 s\n", "2 passed, 0 failed\n"},
+		{"all pass", []string{firstRun, secondRun}, true, "ok   p: 1 passed, 1 left to other runs in 1.0 s\n", "2 passed, 0 failed\n"},
 		{"skipped everywhere", []string{firstRun}, true, "", "failed: p.TestKVM was skipped everywhere\n1 passed, 1 failed\n"},
 		{"failure", []string{firstRun, secondRun, failingRun}, false, "what is wrong\n", "failed: p.TestB\n2 passed, 1 failed\n"},
+		{"failing subtest", []string{failingSubtest}, false, "FAIL p: 1 passed, 1 failed in 1.0 s\n", "failed: p.TestC/x\n1 passed, 1 failed\n"},
+		{"crash", []string{crash}, false, "exit status 2\nFAIL p: 1 passed in 1.0 s\n", "failed: p\n1 passed, 1 failed\n"},
 		{"no build", []string{brokenBuild}, false, "no such name\n", "failed: q\n0 passed, 1 failed\n"},
 		{"no JSON", []string{"go: trouble\n" + secondRun}, true, "go: trouble\n", "1 passed, 0 failed\n"},
 	} {
