@@ -227,6 +227,7 @@ func (n *netConn) ReadMsg(p []byte) (int, []int, error) {
 		return got, nil, err
 	}
 	got, oobn, flags, _, err := u.ReadMsgUnix(p, n.oob)
+	got = max(got, 0) // -1 with an error
 	if err == nil && got == 0 && len(p) > 0 {
 		err = net.ErrClosed // end of stream
 	}

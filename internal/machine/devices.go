@@ -6,5 +6,6 @@ import (
 	_ "govmd/internal/device/debugexit"
 	_ "govmd/internal/device/pvpanic"
 	_ "govmd/internal/device/rngbackend"
+	_ "govmd/internal/device/serial"
 	_ "govmd/internal/device/virtio/rng"
 )

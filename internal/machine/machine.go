@@ -55,16 +55,20 @@ type bootSource interface {
 }
 
 // New builds a machine, stopped in state prelaunch and reset.
-func New(cfg Config) (m *Machine, err error) {
-	m = &Machine{Config: cfg, Root: &object.Node{}, ended: make(chan runstate.Cause, 1)}
-	defer func() {
-		if err != nil {
-			m.Close()
-		}
-	}()
+func New(cfg Config) (*Machine, error) {
+	m := &Machine{Config: cfg, Root: &object.Node{}, ended: make(chan runstate.Cause, 1)}
+	if err := m.make(); err != nil {
+		m.Close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (m *Machine) make() error {
+	cfg := &m.Config
 	clocks, err := clock.New()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	m.onClose(clocks.Close)
 	m.Run = runstate.New(cfg.Lane, cfg.Events, clocks.Virtual)
@@ -79,18 +83,15 @@ func New(cfg Config) (m *Machine, err error) {
 		Object:  cfg.Objects,
 	}
 	if err := object.Add(m.Root, cfg.Board, "machine"); err != nil {
-		return nil, err
+		return err
 	}
 	if err := errors.Join(m.RTC.check(), m.checkBoot()); err != nil {
-		return nil, err
+		return err
 	}
 	if err := m.chooseAccel(); err != nil {
-		return nil, err
+		return err
 	}
-	if err := m.build(); err != nil {
-		return nil, err
-	}
-	return m, nil
+	return m.build()
 }
 
 func (m *Machine) onClose(fn func()) { m.undo = append(m.undo, fn) }
