@@ -34,7 +34,7 @@ const (
 
 // Keys of items that only x86 has.
 const (
-	KeyACPITables    = keyArchLocal | 0
+	KeyACPITables    = keyArchLocal
 	KeySMBIOSEntries = keyArchLocal | 1
 	KeyIRQ0Override  = keyArchLocal | 2 // uint8
 	KeyE820Table     = keyArchLocal | 3

@@ -93,6 +93,7 @@ func (d *Device) Realize() (err error) {
 		return device.ErrNoBus
 	}
 	if d.policy == delay {
+		//lint:ignore ST1005 clients know this wording
 		return errors.New("Invalid lost tick policy.")
 	}
 	r := &d.regs
