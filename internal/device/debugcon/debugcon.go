@@ -4,6 +4,7 @@ package debugcon
 
 import (
 	"errors"
+	"sync"
 
 	"govmd/internal/chardev"
 	"govmd/internal/device"
@@ -18,6 +19,9 @@ type Console struct {
 	iobase, readback uint32
 	chardev          string
 	port             chardev.Port
+
+	mu  sync.Mutex
+	buf [1]byte // guarded by mu: what is being written, kept here so that writing does not allocate
 }
 
 func init() {
@@ -58,8 +62,10 @@ func (c *Console) ReadIO(uint64, int) uint64 { return uint64(c.readback) }
 // WriteIO implements memory.Handler. What a slow back end has no room for is
 // lost: a debug console must not change what it shows.
 func (c *Console) WriteIO(_ uint64, _ int, v uint64) {
-	b := [1]byte{byte(v)}
-	c.port.Write(b[:])
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.buf[0] = byte(v)
+	c.port.Write(c.buf[:])
 }
 
 // CanReceive implements chardev.Frontend: there is no input.

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"govmd/internal/chardev"
 	"govmd/internal/device/devtest"
 )
 
@@ -40,4 +41,21 @@ func TestRefusals(t *testing.T) {
 			t.Errorf("%s: %v, want an error with %q", c.props, err, c.want)
 		}
 	}
+}
+
+// discard is a port that takes everything.
+type discard struct{ chardev.Port }
+
+func (discard) Write(p []byte) int { return len(p) }
+
+func TestNoAllocs(t *testing.T) {
+	c := &Console{port: discard{}}
+	devtest.NoAllocs(t, "a write", func() { c.WriteIO(0, 1, 'x') })
+}
+
+func FuzzIO(f *testing.F) {
+	devtest.FuzzIO(f, func(m *devtest.Machine) {
+		m.AddChardev("log")
+		m.Plug(m.ISA, "isa-debugcon", "", "chardev", "log")
+	}, devtest.Ports(0xe9, 1))
 }

@@ -29,3 +29,7 @@ func TestRange(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func FuzzIO(f *testing.F) {
+	devtest.FuzzIO(f, func(m *devtest.Machine) { m.Plug(m.ISA, "isa-debug-exit", "") }, devtest.Ports(0x501, 2))
+}

@@ -18,17 +18,17 @@ func RoundTrip(t *testing.T, mk, drive func(*Machine)) (from, to *Machine) {
 	if drive != nil {
 		drive(from)
 	}
+	if got, err := from.save(); err != nil {
+		t.Fatal(err)
+	} else if len(got) == 0 {
+		t.Fatal("the machine has no saved state")
+	}
 	roundTrip(t, from, to)
 	return from, to
 }
 
 func roundTrip(t *testing.T, from, to *Machine) {
 	t.Helper()
-	if got, err := from.save(); err != nil {
-		t.Fatal(err)
-	} else if len(got) == 0 {
-		t.Fatal("the machine has no saved state")
-	}
 	now := from.Env.Clock.Virtual.Now()
 	from.Do(func() {
 		to.Env.Clock.Virtual.SetNow(now)

@@ -46,3 +46,7 @@ func TestEventsProperty(t *testing.T) {
 		t.Error("events=4 is taken")
 	}
 }
+
+func FuzzIO(f *testing.F) {
+	devtest.FuzzIO(f, func(m *devtest.Machine) { m.Plug(m.ISA, "pvpanic", "") }, devtest.Ports(0x505, 1))
+}
