@@ -4,9 +4,12 @@ set -euo pipefail
 
 project=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
+# Go wants a home even where there is nobody's.
+export HOME=${HOME:-/root}
+
 # Downloads and what is made of them live outside the tree, so that a fresh
 # clone starts as quickly as an old one.
-cache=${GOVMD_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/govmd}
+cache=${GOVMD_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/govmd}
 export GOVMD_CACHE=$cache
 
 # A non-login shell often has no Go and no sbin in its PATH.
