@@ -50,5 +50,5 @@ func ParseBase(base string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, errors.New("invalid datetime format\nvalid formats: '2006-06-17T16:01:21' or '2006-06-17'")
+	return time.Time{}, errors.New("invalid datetime format; valid formats: '2006-06-17T16:01:21' or '2006-06-17'")
 }
