@@ -9,7 +9,7 @@ import (
 // TestNextAlarm compares with looking at each second in turn.
 func TestNextAlarm(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
-	for range 300 {
+	for range 100 {
 		r := registers{}
 		r.cmos[regB] = uint8(rnd.Uint32()) & (b24 | bDM)
 		field := func(reg int, encode func(int) uint8, limit int) {
