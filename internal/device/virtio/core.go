@@ -75,7 +75,13 @@ func (c *Core) Init(info Info) error {
 		return err
 	}
 	c.worker = w
-	c.Defer(w.Close)
+	c.queues = nil
+	c.Defer(func() {
+		w.Close()
+		for _, q := range c.queues {
+			q.ring.Reset()
+		}
+	})
 	c.offered = info.Features | c.common
 	run := c.Env().Run
 	if !run.Running() {
@@ -127,18 +133,12 @@ func (c *Core) ConfigSize() int { return c.info.ConfigSize }
 // AddQueue gives the device its next queue, of at most max elements (a power of
 // two). handler runs on the worker's thread when the driver has added elements
 // or Queue.Kick was called. It is called in Realize.
-func (c *Core) AddQueue(max uint16, handler func(*Queue)) (*Queue, error) {
+func (c *Core) AddQueue(max uint16, handler func(*Queue)) *Queue {
 	q := &Queue{core: c, index: len(c.queues), max: max, handler: handler}
-	src, err := c.worker.Add(q.serve)
-	if err != nil {
-		return nil, err
-	}
-	q.src = src
-	q.ring = virtq.NewSplit(c.dma, src.Kick)
+	q.ring = virtq.NewSplit(c.dma, q.Kick)
 	q.regs.Size = max
 	c.queues = append(c.queues, q)
-	c.Defer(func() { q.ring.Reset() })
-	return q, nil
+	return q
 }
 
 // Queues returns the device's queues. The caller must not change the list.

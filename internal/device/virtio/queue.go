@@ -1,6 +1,8 @@
 package virtio
 
 import (
+	"sync/atomic"
+
 	"govmd/internal/device/virtio/virtq"
 	"govmd/internal/device/virtio/worker"
 )
@@ -11,7 +13,7 @@ type Queue struct {
 	index   int
 	max     uint16
 	ring    virtq.Queue
-	src     *worker.Source
+	src     atomic.Pointer[worker.Source] // made when the queue is first enabled
 	handler func(*Queue)
 	budget  int // of the handler that runs; the worker's
 
@@ -35,13 +37,29 @@ func (q *Queue) Index() int { return q.index }
 // Max returns the largest size that the driver may choose.
 func (q *Queue) Max() uint16 { return q.max }
 
-// EventFD returns the descriptor whose being signalled has the queue served.
-func (q *Queue) EventFD() int { return q.src.FD() }
+// EventFD returns the descriptor whose being signalled has the queue served. The
+// queue has been enabled.
+func (q *Queue) EventFD() int { return q.src.Load().FD() }
 
-// Kick has the queue served. It does not block; anyone may call it.
+// Kick has the queue served. It does not block; anyone may call it. A queue
+// that was never enabled has nothing to serve.
 func (q *Queue) Kick() {
-	q.core.start()
-	q.src.Kick()
+	if src := q.src.Load(); src != nil {
+		q.core.start()
+		src.Kick()
+	}
+}
+
+// open makes the eventfd: of a device's many queues a driver may use few.
+func (q *Queue) open() error {
+	if q.src.Load() != nil {
+		return nil
+	}
+	src, err := q.core.worker.Add(q.serve)
+	if err == nil {
+		q.src.Store(src)
+	}
+	return err
 }
 
 // Notified is the driver's notification where no eventfd takes it.
@@ -59,7 +77,7 @@ func (q *Queue) serve() {
 	q.budget = budget
 	q.handler(q)
 	if q.budget == 0 {
-		q.src.Kick()
+		q.Kick()
 	}
 }
 
@@ -144,14 +162,12 @@ func (q *Queue) SetRing(r Ring) {
 // Enable is the driver's saying that the queue's registers are set.
 func (q *Queue) Enable() {
 	c := q.core
+	err := q.open()
 	c.mu.Lock()
-	if q.regs.Enabled {
-		c.mu.Unlock()
-		return
-	}
-	err := q.ring.Enable(q.configLocked())
-	if err == nil {
-		q.regs.Enabled = true
+	if err == nil && !q.regs.Enabled {
+		if err = q.ring.Enable(q.configLocked()); err == nil {
+			q.regs.Enabled = true
+		}
 	}
 	c.mu.Unlock()
 	if err != nil {

@@ -61,6 +61,13 @@ func (c *Core) load(s *savedCore) error {
 		return fmt.Errorf("the device has %d queues, here it has %d", len(s.Queues), len(c.queues))
 	}
 	c.Reset()
+	for i, q := range c.queues {
+		if s.Queues[i].Enabled {
+			if err := q.open(); err != nil {
+				return &QueueError{i, err}
+			}
+		}
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if more := s.Features &^ c.offered; more != 0 {

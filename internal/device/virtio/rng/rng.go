@@ -61,9 +61,7 @@ func (d *Device) Realize() (err error) {
 	if err := d.Init(virtio.Info{ID: deviceID}); err != nil {
 		return err
 	}
-	if d.queue, err = d.AddQueue(queueSize, d.fill); err != nil {
-		return err
-	}
+	d.queue = d.AddQueue(queueSize, d.fill)
 	if d.conn, err = backend.Connect(d.deliver); err != nil {
 		return err
 	}

@@ -23,7 +23,7 @@ var ErrClosed = errors.New("worker is closed")
 // Worker runs the functions of its sources, one at a time, on one OS thread.
 // The functions must return in bounded time: they never wait for storage, peers
 // or the guest. They must not call methods of the worker or of its sources,
-// other than Source.Kick.
+// other than Start and Source.Kick.
 type Worker struct {
 	name string
 	ep   int
@@ -36,9 +36,12 @@ type Worker struct {
 	resumed sync.Cond // of run: paused has become 0, or the worker closes
 	sources []*Source // by slot; nil where free
 	paused  int
-	started bool
 	closing bool
 	quit    *Source
+
+	startMu sync.Mutex // guards started and ended; a leaf, so that Start may come from anywhere
+	started bool
+	ended   bool // Close has begun: no thread is made any more
 }
 
 // Source is an eventfd and the function that runs after it is signalled.
@@ -109,12 +112,18 @@ func (w *Worker) free() int {
 
 // Start makes the thread. It may be called again and by anyone.
 func (w *Worker) Start() {
-	w.run.Lock()
-	defer w.run.Unlock()
-	if !w.started && !w.closing {
+	w.startMu.Lock()
+	defer w.startMu.Unlock()
+	if !w.started && !w.ended {
 		w.started = true
 		go w.loop()
 	}
+}
+
+func (w *Worker) hasThread() bool {
+	w.startMu.Lock()
+	defer w.startMu.Unlock()
+	return w.started
 }
 
 // Exclude calls fn, on the caller's goroutine, while no source's function runs.
@@ -145,7 +154,7 @@ func (w *Worker) Resume() {
 // a worker that is paused or has no thread it returns at once.
 func (w *Worker) Sync() {
 	w.run.Lock()
-	idle := w.paused > 0 || !w.started || w.closing
+	idle := w.paused > 0 || !w.hasThread() || w.closing
 	w.run.Unlock()
 	if idle {
 		return
@@ -172,9 +181,12 @@ func (w *Worker) Close() {
 		return
 	}
 	w.closing = true
-	started := w.started
 	w.resumed.Broadcast()
 	w.run.Unlock()
+	w.startMu.Lock()
+	w.ended = true
+	started := w.started
+	w.startMu.Unlock()
 	if started {
 		w.quit.Kick()
 		<-w.done
