@@ -34,7 +34,8 @@ type PC struct {
 	fwcfg  *fwcfg.Device
 	rtc    *rtc.Device
 	uarts  [4]bool
-	rtcIRQ *gate // between ISA interrupt 8 and the interrupt controllers
+	hpetID uint32 // 0 without
+	rtcIRQ *gate  // between ISA interrupt 8 and the interrupt controllers
 }
 
 const rtcIRQ = 8
@@ -177,7 +178,11 @@ func (p *PC) plugHPET(m *Machine) error {
 		m.Accel.SetHPETLegacy(on)
 		p.rtcIRQ.setCut(on)
 	}
-	return m.plug(nil, h)
+	if err := m.plug(nil, h); err != nil {
+		return err
+	}
+	p.hpetID = h.BlockID()
+	return nil
 }
 
 func (p *PC) finish(m *Machine) error {
@@ -202,7 +207,7 @@ func (p *PC) acpiTables(m *Machine) (*acpi.Tables, error) {
 	c := acpi.PC{
 		CPUs: m.acpiCPUs(), PM: acpi.DefaultPM, Reset: acpi.PIIXReset,
 		PCIWindows: []acpi.Range{{First: p.below, Last: 0xfebfffff}},
-		HPET:       p.hpet, Keyboard: true, Mouse: true, Serial: p.uarts, FWCfgPorts: 12, S3: true, S4: true,
+		HPET:       p.hpetID, Keyboard: true, Mouse: true, Serial: p.uarts, FWCfgPorts: 12, S3: true, S4: true,
 	}
 	if size := p.host.Hole64Size(); size > 0 {
 		start := (uint64(fourGiB) + p.above + 1<<30 - 1) &^ (1<<30 - 1)

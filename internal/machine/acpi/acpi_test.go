@@ -26,7 +26,7 @@ func fullPC() acpi.PC {
 		PCIWindows:  []acpi.Range{{First: 0xe0000000, Last: 0xfebfffff}},
 		PCIWindow64: acpi.Range{First: 0x180000000, Last: 0x1ffffffff},
 		PM:          acpi.DefaultPM, Reset: acpi.PIIXReset,
-		HPET: true, VGA: true, Keyboard: true, Mouse: true, Floppy: true, Parallel: true,
+		HPET: 0x8086a201, VGA: true, Keyboard: true, Mouse: true, Floppy: true, Parallel: true,
 		Serial: [4]bool{true, true, true, true}, FWCfgPorts: 12, PVPanicPort: 0x505,
 		S3: true, S4: true, XSDT: true,
 	}

@@ -32,7 +32,8 @@ type PC struct {
 	// Reset is left out of the tables if its port is 0.
 	Reset ResetPort
 
-	HPET     bool
+	// HPET is the id of the event timer, the low half of its capabilities; 0 for none.
+	HPET     uint32
 	VGA      bool // a display that answers at the VGA addresses
 	Keyboard bool
 	Mouse    bool
@@ -154,8 +155,8 @@ func NewPC(c PC) (*Tables, error) {
 		over = append(over, override{irq, uint32(irq), levelActiveHigh})
 	}
 	b.addListed(madt(c.CPUs, []IOAPIC{DefaultIOAPIC}, over, true))
-	if c.HPET {
-		b.addListed(hpet())
+	if c.HPET != 0 {
+		b.addListed(hpet(c.HPET))
 	}
 	b.addListed(waet())
 	for _, t := range c.Extra {

@@ -154,7 +154,7 @@ func fwCfgDevice(ports uint8) aml.Term {
 
 // hpetDevice is a memory range: the table of the same name says the rest.
 func (c *PC) hpetDevice() aml.Term {
-	if !c.HPET {
+	if c.HPET == 0 {
 		return nil
 	}
 	return aml.Device("HPET",

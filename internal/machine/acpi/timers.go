@@ -3,11 +3,10 @@ package acpi
 // HPETBase is where the event timer's registers are.
 const HPETBase = 0xfed00000
 
-// hpet describes the first timer block (IA-PC HPET 1.0a, section 3.2.4). The id
-// says: vendor 8086, revision 1, three comparators, 64-bit counter, legacy
-// replacement.
-func hpet() Table {
-	b := le.AppendUint32(nil, 0x8086a201)
+// hpet describes the first timer block (IA-PC HPET 1.0a, section 3.2.4) by the id
+// that its capabilities register has in the low half.
+func hpet(id uint32) Table {
+	b := le.AppendUint32(nil, id)
 	b = append(b, make([]byte, 16)...)
 	gas{inMemory, 64, 0, HPETBase}.put(b[4:])
 	return Table{"HPET", 1, b}
