@@ -2,6 +2,7 @@ package machine
 
 import (
 	"govmd/internal/device/rtc"
+	"govmd/internal/device/virtio/console"
 	"govmd/internal/event"
 	"govmd/internal/machine/cpu"
 	"govmd/internal/machine/qtest"
@@ -63,7 +64,7 @@ type target string
 func (target) EnumValues() []string { return []string{"x86_64"} }
 
 // Events are the events that the machine's devices publish.
-func Events() []event.Event { return rtc.Events() }
+func Events() []event.Event { return append(rtc.Events(), console.PortChange{}) }
 
 // QtestTarget is the machine as the qtest protocol drives it.
 func (m *Machine) QtestTarget() qtest.Target {
