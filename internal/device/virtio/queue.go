@@ -82,14 +82,23 @@ func (q *Queue) serve() {
 }
 
 // Pop takes the next element, or nil when there is none now; a broken ring
-// breaks the device. It is called by the queue's handler only.
+// breaks the device. It is called by the queue's handler only. Once it has
+// returned nil the driver says when it adds more: a handler that leaves elements
+// in the queue must be kicked by whatever it waits for.
 func (q *Queue) Pop() *virtq.Element {
 	if q.budget == 0 || q.core.broken.Load() {
 		return nil
 	}
+	epoch := q.core.epoch.Load()
 	e, err := q.ring.Pop()
+	if e == nil && err == nil {
+		var more bool
+		if more, err = q.ring.SetNotify(true); more {
+			e, err = q.ring.Pop()
+		}
+	}
 	if err != nil {
-		q.breaks(q.core.epoch.Load(), err)
+		q.breaks(epoch, err)
 	}
 	if e != nil {
 		q.budget--
@@ -121,16 +130,6 @@ func (q *Queue) Notify() {
 func (q *Queue) Done(e *virtq.Element, written uint32) {
 	q.Push(e, written)
 	q.Notify()
-}
-
-// SetNotify asks the driver to notify, or not to. When turned on it reports
-// whether there is more to be popped at once. It is called by the queue's handler only.
-func (q *Queue) SetNotify(on bool) (more bool) {
-	more, err := q.ring.SetNotify(on)
-	if err != nil {
-		q.breaks(q.core.epoch.Load(), err)
-	}
-	return more && q.budget > 0
 }
 
 func (q *Queue) breaks(epoch uint32, err error) {

@@ -40,10 +40,12 @@ type Ring struct {
 
 	Size              uint16
 	Desc, Avail, Used uint64
+	EventIndex        bool // as negotiated
 
 	next  uint16 // descriptor to use next
 	idx   uint16 // available index
 	taken uint16 // used index up to which entries were taken
+	told  uint16 // available index when the device was last notified
 }
 
 // NewRing lays out a ring of size descriptors at base, one part behind the
@@ -59,7 +61,7 @@ func NewRing(tb testing.TB, sp *memory.Space, base uint64, size uint16) *Ring {
 // Clear makes the rings new.
 func (r *Ring) Clear() {
 	r.Put(r.Desc, make([]byte, r.End()-r.Desc))
-	r.next, r.idx, r.taken = 0, 0, 0
+	r.next, r.idx, r.taken, r.told = 0, 0, 0, 0
 }
 
 // Start makes the ring go on from index v, as one does that has been in use.
@@ -67,7 +69,7 @@ func (r *Ring) Start(v uint16) {
 	r.TB.Helper()
 	r.SetAvailIndex(v)
 	r.Put16(r.Used+2, v)
-	r.taken = v
+	r.taken, r.told = v, v
 }
 
 // End returns the first address behind the rings.
@@ -182,6 +184,18 @@ func (r *Ring) SetUsedEvent(v uint16) {
 
 // AvailEvent returns the index for which the device asks.
 func (r *Ring) AvailEvent() uint16 { r.TB.Helper(); return r.Get16(r.Used + 4 + 8*uint64(r.Size)) }
+
+// WantsKick reports whether the device has asked to be notified of what was made
+// available since the last call, as a driver finds out.
+func (r *Ring) WantsKick() bool {
+	r.TB.Helper()
+	old := r.told
+	r.told = r.idx
+	if r.EventIndex {
+		return r.idx-r.AvailEvent()-1 < r.idx-old
+	}
+	return r.UsedFlags()&1 == 0
+}
 
 // Take returns the used entries that were not taken before.
 func (r *Ring) Take() []Used {

@@ -55,6 +55,27 @@ func TestFillsBuffers(t *testing.T) {
 	})
 }
 
+// The driver speaks up only when it is asked to.
+func TestAsksForNotifications(t *testing.T) {
+	virtiotest.ForEachTransport(t, func(t *testing.T, mk maker) {
+		for _, features := range []uint64{0, eventIdx} {
+			r := mk(t, kind)
+			ring := r.Start(features, 1)[0]
+			for i := range 40 {
+				ring.SetUsedEvent(uint16(i))
+				ring.Add(virtiotest.In(virtiotest.DataBase, 8))
+				r.Kick(0)
+				if used := ring.Take(); len(used) != 1 {
+					t.Fatalf("features %#x, round %d: used %v", features, i, used)
+				}
+				if isr := r.ISR(); isr != 1 {
+					t.Fatalf("features %#x, round %d: interrupt status %d", features, i, isr)
+				}
+			}
+		}
+	})
+}
+
 func TestReadableBuffersAreGivenBack(t *testing.T) {
 	r := virtiotest.NewMMIO(t, false, kind)
 	ring := r.Start(0, 1)[0]

@@ -41,6 +41,8 @@ type Rig struct {
 	Core  *virtio.Core
 	Outer device.Device // what -device would have made: the device, or the PCI function
 	Line  *devtest.Probe
+
+	rings map[int]*Ring
 }
 
 // RingBase is where the rings of queue 0 are; each other queue's are 64 KiB further.
@@ -76,6 +78,11 @@ func (r *Rig) Queue(n int, size uint16) *Ring {
 	r.TB.Helper()
 	ring := NewRing(r.TB, r.Env.Mem, RingBase+uint64(n)<<16, size)
 	r.Setup(n, ring)
+	ring.EventIndex = r.Core.Has(virtio.FeatureEventIndex)
+	if r.rings == nil {
+		r.rings = map[int]*Ring{}
+	}
+	r.rings[n] = ring
 	return ring
 }
 
@@ -94,9 +101,12 @@ func (r *Rig) Settle() {
 	r.Core.Worker().Sync()
 }
 
-// Kick notifies the device of queue n and waits until it has done its work.
+// Kick notifies the device of queue n, unless it has asked not to be, and waits
+// until it has done its work.
 func (r *Rig) Kick(n int) {
-	r.Driver.Notify(n)
+	if ring := r.rings[n]; ring == nil || ring.WantsKick() {
+		r.Driver.Notify(n)
+	}
 	r.Settle()
 }
 
