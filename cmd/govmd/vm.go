@@ -210,7 +210,7 @@ func (v *vm) build() error {
 		return err
 	}
 	for _, c := range v.setup.chardevs {
-		d, err := v.chardevs.Add(c)
+		d, err := v.chardevs.Add(context.Background(), c)
 		if err != nil {
 			return &usageError{"chardev " + c.ID, err.Error()}
 		}
@@ -334,7 +334,7 @@ func (v *vm) serveQtest() error {
 	}
 	cfg, _, err := chardev.ParseShort("qtest", text)
 	if err == nil {
-		_, err = v.chardevs.Add(cfg)
+		_, err = v.chardevs.Add(context.Background(), cfg)
 	}
 	if err == nil {
 		_, err = v.chardevs.Attach("qtest", qtest.Frontend(qtest.New(v.machine.QtestTarget())))

@@ -2,7 +2,10 @@ package chardev
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -58,7 +61,7 @@ func (s *sink) waitFor(ok func() bool) {
 func add(t *testing.T, b any, mux bool) (*Registry, *Chardev) {
 	t.Helper()
 	var r Registry
-	c, err := r.Add(Config{ID: "c0", Backend: b, Mux: mux})
+	c, err := r.Add(t.Context(), Config{ID: "c0", Backend: b, Mux: mux})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +209,7 @@ func TestAddressInUse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
 	_, _ = add(t, SocketConfig{Path: path, Server: true}, false)
 	var r Registry
-	_, err := r.Add(Config{ID: "c1", Backend: SocketConfig{Path: path, Server: true}})
+	_, err := r.Add(t.Context(), Config{ID: "c1", Backend: SocketConfig{Path: path, Server: true}})
 	if err == nil || !strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), path) {
 		t.Errorf("second server: %v", err)
 	}
@@ -237,5 +240,48 @@ func TestMux(t *testing.T) {
 	}
 	if got := b.got.String(); got != "b" {
 		t.Errorf("second front end got %q", got)
+	}
+}
+
+// A wait for the first client ends when the context does, and leaves nothing.
+func TestWaitIsGivenUp(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	enough := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var r Registry
+	failed := make(chan error)
+	go func() {
+		_, err := r.Add(ctx, Config{ID: "c0", Backend: SocketConfig{Path: path, Server: true, Wait: true}})
+		failed <- err
+	}()
+	cancel(enough)
+	if err := <-failed; !errors.Is(err, enough) || !strings.Contains(err.Error(), path) {
+		t.Errorf("Add returned %v", err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
+	}
+	if r.Get("c0") != nil {
+		t.Error("there is a device")
+	}
+}
+
+func TestStdioIsOneDevices(t *testing.T) {
+	var r Registry
+	r.devs = map[string]*Chardev{"a": newChardev("a", &stdioBackend{})} // not started: the test's own input is not ours
+	_, err := r.Add(t.Context(), Config{ID: "b", Backend: StdioConfig{}})
+	if err == nil || err.Error() != "cannot use stdio by multiple character devices" {
+		t.Errorf("a second stdio: %v", err)
+	}
+}
+
+// Abandon removes what outlives the process and waits for nobody, not even for a
+// peer that does not read.
+func TestAbandon(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	r, _ := add(t, SocketConfig{Path: path, Server: true}, false)
+	r.Abandon()
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the socket is still there: %v", err)
 	}
 }

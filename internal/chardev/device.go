@@ -1,6 +1,7 @@
 package chardev
 
 import (
+	"context"
 	"fmt"
 	"sync"
 )
@@ -35,13 +36,24 @@ type Chardev struct {
 // backend is what a kind of character device adds.
 type backend interface {
 	// start begins service: it opens what can fail and returns an error for it.
-	// It calls methods of c from goroutines of its own.
-	start(c *Chardev) error
+	// It calls methods of c from goroutines of its own. When ctx ends first it
+	// gives up; after an error stop is not called.
+	start(ctx context.Context, c *Chardev) error
 	// stop ends all goroutines; no method of c is called after it has returned.
 	stop()
 	// describe returns the "filename" that query-chardev shows.
 	describe() string
 }
+
+// waiter is a back end whose start is complete when its peer is there.
+type waiter interface {
+	wait(ctx context.Context) error
+}
+
+// abandoner is a back end that has changed something on the host which outlives
+// the process. abandon puts it back at once; it may be called beside any other
+// method.
+type abandoner interface{ abandon() }
 
 func newChardev(id string, b backend) *Chardev {
 	c := &Chardev{id: id, backend: b}

@@ -1,6 +1,7 @@
 package chardev
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +18,7 @@ type fileBackend struct {
 	done sync.WaitGroup
 }
 
-func (b *fileBackend) start(c *Chardev) (err error) {
+func (b *fileBackend) start(_ context.Context, c *Chardev) (err error) {
 	flags := os.O_WRONLY | os.O_CREATE
 	if b.cfg.Append {
 		flags |= os.O_APPEND

@@ -1,9 +1,11 @@
 package chardev
 
+import "context"
+
 // nullBackend takes output and gives no input.
 type nullBackend struct{}
 
-func (nullBackend) start(c *Chardev) error {
+func (nullBackend) start(_ context.Context, c *Chardev) error {
 	c.discard = true
 	c.setConnected(true)
 	return nil

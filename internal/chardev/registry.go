@@ -1,6 +1,8 @@
 package chardev
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"sort"
 	"sync"
@@ -14,29 +16,23 @@ type Registry struct {
 }
 
 // Add opens a character device. With SocketConfig.Wait it returns when the first
-// client is there.
-func (r *Registry) Add(cfg Config) (*Chardev, error) {
-	r.mu.Lock()
-	_, dup := r.devs[cfg.ID]
-	r.mu.Unlock()
-	if dup {
-		return nil, fmt.Errorf("Chardev with id '%s' already exists", cfg.ID)
+// client is there. When ctx ends first there is no device, and the error wraps
+// ctx's cause; afterwards ctx is not used.
+func (r *Registry) Add(ctx context.Context, cfg Config) (*Chardev, error) {
+	if err := r.admit(cfg); err != nil {
+		return nil, err
 	}
 	b, err := cfg.backend()
 	if err != nil {
 		return nil, err
 	}
 	c := newChardev(cfg.ID, b)
-	if err := b.start(c); err != nil {
+	if err := b.start(ctx, c); err != nil {
 		return nil, err
 	}
-	if cfg.Mux {
-		m, err := newMux(c)
-		if err != nil {
-			c.close()
-			return nil, err
-		}
-		c.mux = m
+	if err := c.complete(ctx, cfg); err != nil {
+		c.close()
+		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -45,6 +41,39 @@ func (r *Registry) Add(cfg Config) (*Chardev, error) {
 	}
 	r.devs[cfg.ID] = c
 	return c, nil
+}
+
+// admit refuses what cannot be there twice.
+func (r *Registry) admit(cfg Config) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, dup := r.devs[cfg.ID]; dup {
+		return fmt.Errorf("Chardev with id '%s' already exists", cfg.ID)
+	}
+	if _, ok := cfg.Backend.(StdioConfig); !ok {
+		return nil
+	}
+	for _, c := range r.devs {
+		if _, ok := c.backend.(*stdioBackend); ok {
+			return errors.New("cannot use stdio by multiple character devices")
+		}
+	}
+	return nil
+}
+
+// complete does what follows the start of the back end.
+func (c *Chardev) complete(ctx context.Context, cfg Config) error {
+	if cfg.Mux {
+		m, err := newMux(c)
+		if err != nil {
+			return err
+		}
+		c.mux = m
+	}
+	if w, ok := c.backend.(waiter); ok {
+		return w.wait(ctx)
+	}
+	return nil
 }
 
 // Get returns the device of that ID, or nil.
@@ -98,8 +127,20 @@ func (r *Registry) Attach(id string, fe Frontend) (Port, error) {
 // Close ends all devices: output that was taken is given a moment to leave, and
 // terminals and socket names are put back as they were.
 func (r *Registry) Close() {
+	var all sync.WaitGroup
 	for _, c := range r.All() {
 		r.forget(c)
-		c.close()
+		all.Go(c.close) // at once: each may wait for a peer
+	}
+	all.Wait()
+}
+
+// Abandon puts terminals and socket names back as they were and waits for
+// nobody. It is for a process that has to end now, whatever else hangs.
+func (r *Registry) Abandon() {
+	for _, c := range r.All() {
+		if a, ok := c.backend.(abandoner); ok {
+			a.abandon()
+		}
 	}
 }

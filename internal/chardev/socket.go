@@ -42,7 +42,7 @@ func (b *socketBackend) network() (network, addr string) {
 	return network, net.JoinHostPort(b.cfg.Host, b.cfg.Port)
 }
 
-func (b *socketBackend) start(c *Chardev) error {
+func (b *socketBackend) start(ctx context.Context, c *Chardev) error {
 	b.c = c
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.first = make(chan struct{})
@@ -51,17 +51,34 @@ func (b *socketBackend) start(c *Chardev) error {
 			return err
 		}
 		b.run(b.accept)
-		if b.cfg.Wait {
-			<-b.first
-		}
 		return nil
 	}
-	conn, err := b.dial()
+	conn, err := b.dial(ctx)
 	if err != nil && b.cfg.Reconnect == 0 {
 		return err
 	}
 	b.run(func() { b.connect(conn) })
 	return nil
+}
+
+// wait implements waiter.
+func (b *socketBackend) wait(ctx context.Context) error {
+	if !b.cfg.Server || !b.cfg.Wait {
+		return nil
+	}
+	select {
+	case <-b.first:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("no client came to %s: %w", b.describe(), context.Cause(ctx))
+	}
+}
+
+// abandon implements abandoner: the name of a Unix socket goes with its listener.
+func (b *socketBackend) abandon() {
+	if b.listener != nil {
+		_ = b.listener.Close()
+	}
 }
 
 func (b *socketBackend) run(fn func()) {
@@ -144,10 +161,10 @@ func (b *socketBackend) serve(conn net.Conn) bool {
 	return b.c.serve(newNetConn(conn))
 }
 
-func (b *socketBackend) dial() (net.Conn, error) {
+func (b *socketBackend) dial(ctx context.Context) (net.Conn, error) {
 	network, addr := b.network()
 	var d net.Dialer
-	conn, err := d.DialContext(b.ctx, network, addr)
+	conn, err := d.DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, fmt.Errorf("Failed to connect to '%s': %w", addr, rootCause(err))
 	}
@@ -167,7 +184,7 @@ func (b *socketBackend) connect(conn net.Conn) {
 			return
 		case <-time.After(time.Duration(b.cfg.Reconnect) * time.Second):
 		}
-		conn, _ = b.dial() // a failure is tried again
+		conn, _ = b.dial(b.ctx) // a failure is tried again
 	}
 }
 

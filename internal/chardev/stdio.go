@@ -1,6 +1,7 @@
 package chardev
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -20,7 +21,7 @@ type stdioBackend struct {
 	done sync.WaitGroup
 }
 
-func (b *stdioBackend) start(c *Chardev) error {
+func (b *stdioBackend) start(_ context.Context, c *Chardev) error {
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
 		return fmt.Errorf("stdio: eventfd: %w", err)
@@ -40,8 +41,11 @@ func (b *stdioBackend) start(c *Chardev) error {
 func (b *stdioBackend) stop() {
 	_ = b.conn.Close()
 	b.done.Wait()
-	b.tty.restore()
+	b.tty.close()
 }
+
+// abandon implements abandoner.
+func (b *stdioBackend) abandon() { b.tty.restore() }
 
 func (b *stdioBackend) describe() string { return "stdio" }
 
@@ -122,40 +126,6 @@ func (s *stdioConn) Close() error {
 	one := [8]byte{1}
 	_, err := unix.Write(s.wake, one[:])
 	return err
-}
-
-// terminal is a terminal whose settings were changed.
-type terminal struct {
-	fd    int
-	saved *unix.Termios
-}
-
-// rawTerminal hands what is typed to the guest, byte by byte. With signals the
-// interrupt and quit characters still act on the program itself. It does
-// nothing when fd is no terminal.
-func rawTerminal(fd int, signals bool) *terminal {
-	saved, err := unix.IoctlGetTermios(fd, unix.TCGETS)
-	if err != nil {
-		return &terminal{fd: fd}
-	}
-	t := *saved
-	t.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
-	t.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.IEXTEN
-	t.Cflag = t.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
-	if !signals {
-		t.Lflag &^= unix.ISIG
-	}
-	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
-	if unix.IoctlSetTermios(fd, unix.TCSETS, &t) != nil {
-		return &terminal{fd: fd}
-	}
-	return &terminal{fd: fd, saved: saved}
-}
-
-func (t *terminal) restore() {
-	if t.saved != nil {
-		_ = unix.IoctlSetTermios(t.fd, unix.TCSETS, t.saved)
-	}
 }
 
 // ioChunk is what a pipe that polls as writable takes without blocking (PIPE_BUF).
