@@ -72,7 +72,7 @@ func (d *directBoot) reset() error {
 		}
 	}
 	d.fresh = false
-	return d.m.cpus[d.cpu].enter(d.entry)
+	return d.enter(d.cpu, d.entry)
 }
 
 // wake implements bootSource: memory is the guest's own.
@@ -84,7 +84,17 @@ func (d *directBoot) wake() error {
 	if err != nil {
 		return err
 	}
-	return d.m.cpus[0].enter(entry)
+	return d.enter(0, entry)
+}
+
+// enter sets every vCPU up as firmware would have, and one of them to begin.
+func (d *directBoot) enter(cpu int, e *boot.Entry) error {
+	for _, c := range d.m.cpus {
+		if err := c.withoutFirmware(); err != nil {
+			return err
+		}
+	}
+	return d.m.cpus[cpu].enter(e)
 }
 
 // guestMemory is guest-physical memory as files are.

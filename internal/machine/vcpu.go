@@ -191,14 +191,13 @@ func (c *VCPU) reset() error {
 // enter has the vCPU begin at an entry point instead of the reset vector.
 func (c *VCPU) enter(e *boot.Entry) error {
 	return c.do(func(*kvm.VCPU) error {
-		if err := c.cpu.SetRegisters(func(r *kvm.Regs, s *kvm.Sregs) { applyEntry(e, r, s) }); err != nil {
-			return err
-		}
-		if e.Mode == boot.Real {
-			return nil // firmware's wake-up code sets up the rest
-		}
-		return c.cpu.WithoutFirmware()
+		return c.cpu.SetRegisters(func(r *kvm.Regs, s *kvm.Sregs) { applyEntry(e, r, s) })
 	})
+}
+
+// withoutFirmware does what firmware would have done to the vCPU.
+func (c *VCPU) withoutFirmware() error {
+	return c.do(func(*kvm.VCPU) error { return c.cpu.WithoutFirmware() })
 }
 
 // setPC has the vCPU begin at an address, in the mode that it is in.
