@@ -9,9 +9,9 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
-	"sync"
 
 	"govmd/internal/clock"
 	"govmd/internal/device"
@@ -37,62 +37,45 @@ const (
 
 // Server speaks the protocol with one peer at a time.
 type Server struct {
-	t Target
-
-	mu      sync.Mutex // guards out and sinks: interrupts are reported from any goroutine
-	out     *bufio.Writer
-	set     map[string]*device.Line // by path, name and number: what set_irq_in drives
+	t       Target
+	out     *outbox
+	driven  map[*device.Pin]*device.Line // what set_irq_in drives, for good
+	watched *device.Base                 // whose interrupts are reported
+	watchIn bool
 	unwatch []func()
 }
 
 // New returns a server for t.
-func New(t Target) *Server { return &Server{t: t, set: map[string]*device.Line{}} }
+func New(t Target) *Server { return &Server{t: t, driven: map[*device.Pin]*device.Line{}} }
 
 // Serve answers requests from conn until it ends.
 func (s *Server) Serve(conn io.ReadWriter) error {
-	s.mu.Lock()
-	s.out = bufio.NewWriter(conn)
-	s.mu.Unlock()
+	s.out = newOutbox(conn)
 	defer s.forget()
 	in := bufio.NewScanner(conn)
 	in.Buffer(make([]byte, 0, 4096), maxLine)
 	for in.Scan() {
-		line := strings.TrimSuffix(in.Text(), "\r")
-		if line == "" {
+		words := strings.Fields(in.Text())
+		if len(words) == 0 {
 			continue
 		}
-		reply := s.handle(strings.Fields(line))
+		reply := s.handle(words)
 		// What the request has posted to the lane is done before the answer:
 		// the peer sees a machine that is at rest.
 		_ = s.t.Lane.Do(context.Background(), func() {})
-		if err := s.send(reply); err != nil {
+		if err := s.out.reply(reply); err != nil {
 			return err
 		}
 	}
 	return in.Err()
 }
 
-func (s *Server) send(line string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.out == nil {
-		return io.ErrClosedPipe
-	}
-	if _, err := s.out.WriteString(line + "\n"); err != nil {
-		return err
-	}
-	return s.out.Flush()
-}
-
 func (s *Server) forget() {
-	s.mu.Lock()
-	s.out = nil
-	undo := s.unwatch
-	s.unwatch = nil
-	s.mu.Unlock()
-	for _, fn := range undo {
+	for _, fn := range s.unwatch {
 		fn()
 	}
+	s.unwatch, s.watched = nil, nil
+	s.out.close()
 }
 
 // request is one line, split into words.
@@ -108,7 +91,7 @@ func (r *request) number(i int) uint64 {
 	}
 	v, err := strconv.ParseUint(r.words[i], 0, 64)
 	if err != nil {
-		r.fail("'%s' is not a number", r.words[i])
+		r.fail("'%s' is not a number", shorten(r.words[i]))
 	}
 	return v
 }
@@ -163,11 +146,7 @@ func (s *Server) dispatch(r *request) string {
 	case "clock_step":
 		return s.clockStep(r)
 	case "clock_set":
-		to := r.number(1)
-		if r.err == nil {
-			s.t.Clock.Advance(int64(to))
-		}
-		return s.clockReply()
+		return s.clockTo(r, 0, r.number(1))
 	case "irq_intercept_in", "irq_intercept_out":
 		s.intercept(r, name == "irq_intercept_in")
 		return "OK"
@@ -183,7 +162,7 @@ func (s *Server) dispatch(r *request) string {
 			}
 		}
 	}
-	return fmt.Sprintf("FAIL Unknown command '%s'", name)
+	return fmt.Sprintf("FAIL Unknown command '%s'", shorten(name))
 }
 
 func (s *Server) in(r *request, width int) string {
@@ -287,82 +266,109 @@ func (s *Server) writeBlock(r *request) {
 func (s *Server) clockStep(r *request) string {
 	now := s.t.Clock.Now()
 	if len(r.words) > 1 {
-		step := r.number(1)
-		if r.err != nil {
-			return ""
-		}
-		s.t.Clock.Advance(now + int64(step))
-	} else if next, armed := s.t.Clock.NextDeadline(); armed {
+		return s.clockTo(r, now, r.number(1))
+	}
+	if next, armed := s.t.Clock.NextDeadline(); armed {
 		s.t.Clock.Advance(max(now, next))
 	}
 	return s.clockReply()
 }
 
-func (s *Server) clockReply() string { return fmt.Sprintf("OK %d", s.t.Clock.Now()) }
-
-// deviceAt finds a device by QOM path, on the lane.
-func (s *Server) deviceAt(r *request, path string) (d device.Device) {
-	err := s.t.Lane.Do(context.Background(), func() {
-		o, _ := s.t.Root.Resolve(path)
-		d, _ = o.(device.Device)
-	})
-	if err != nil || d == nil {
-		r.fail("Unknown device '%s'", path)
+// clockTo moves the clock to a time after from. It cannot go back.
+func (s *Server) clockTo(r *request, from int64, after uint64) string {
+	if after > uint64(math.MaxInt64-from) {
+		r.fail("the clock cannot go beyond 2^63 ns")
 	}
-	return d
+	if r.err != nil {
+		return ""
+	}
+	s.t.Clock.Advance(from + int64(after))
+	return s.clockReply()
 }
 
-func (s *Server) intercept(r *request, in bool) {
-	d := s.deviceAt(r, r.text(1))
+func (s *Server) clockReply() string { return fmt.Sprintf("OK %d", s.t.Clock.Now()) }
+
+// withDevice finds a device by QOM path and calls fn with it, on the lane.
+func (s *Server) withDevice(r *request, path string, fn func(*device.Base)) {
 	if r.err != nil {
 		return
 	}
-	report := func(n int) func(bool) {
-		return func(high bool) {
-			what := "lower"
-			if high {
-				what = "raise"
+	err := s.t.Lane.Do(context.Background(), func() {
+		o, _ := s.t.Root.Resolve(path)
+		if d, ok := o.(device.Device); ok {
+			fn(d.Dev())
+		} else {
+			r.fail("Unknown device '%s'", shorten(path))
+		}
+	})
+	if err != nil {
+		r.fail("%v", err)
+	}
+}
+
+// intercept reports the changes of a device's inputs or outputs; nothing stops them.
+func (s *Server) intercept(r *request, in bool) {
+	s.withDevice(r, r.text(1), func(d *device.Base) {
+		switch {
+		case s.watched == nil:
+		case s.watched == d && s.watchIn == in:
+			return
+		default:
+			r.fail("IRQ intercept already enabled")
+			return
+		}
+		s.watched, s.watchIn = d, in
+		if in {
+			for i, p := range d.Inputs("") {
+				p.Watch(s.reporter(i), false)
+				s.unwatch = append(s.unwatch, func() { p.Watch(nil, false) })
 			}
-			_ = s.send(fmt.Sprintf("IRQ %s %d", what, n)) // a peer that has gone needs no report
+			return
+		}
+		for i, l := range d.Outputs() {
+			l.Watch(s.reporter(i))
+			s.unwatch = append(s.unwatch, func() { l.Watch(nil) })
+		}
+	})
+}
+
+func (s *Server) reporter(n int) func(high bool) {
+	out, raise, lower := s.out, fmt.Sprintf("IRQ raise %d", n), fmt.Sprintf("IRQ lower %d", n)
+	return func(high bool) {
+		if high {
+			out.report(raise)
+		} else {
+			out.report(lower)
 		}
 	}
-	var undo []func()
-	if in {
-		for i, p := range d.Dev().Inputs("") {
-			p.Watch(report(i), false)
-			undo = append(undo, func() { p.Watch(nil, false) })
-		}
-	} else {
-		for i, l := range d.Dev().Outputs() {
-			l.Watch(report(i))
-			undo = append(undo, func() { l.Watch(nil) })
-		}
-	}
-	s.mu.Lock()
-	s.unwatch = append(s.unwatch, undo...)
-	s.mu.Unlock()
 }
 
 func (s *Server) setIRQ(r *request) {
 	path, name := r.text(1), r.text(2)
 	n, level := r.number(3), r.number(4)
-	d := s.deviceAt(r, path)
-	if r.err != nil {
-		return
-	}
 	if name == "unnamed-gpio-in" {
 		name = ""
 	}
-	pins := d.Dev().Inputs(name)
-	if n >= uint64(len(pins)) {
-		r.fail("'%s' has no input %d of that name", path, n)
-		return
+	s.withDevice(r, path, func(d *device.Base) {
+		pins := d.Inputs(name)
+		if n >= uint64(len(pins)) {
+			r.fail("'%s' has no input %d of that name", shorten(path), n)
+			return
+		}
+		l := s.driven[pins[n]]
+		if l == nil {
+			l = pins[n].Connect("qtest")
+			s.driven[pins[n]] = l
+		}
+		l.SetLevel(level != 0)
+	})
+}
+
+// shorten keeps a peer's word from coming back in full length.
+func shorten(word string) string {
+	const most = 80
+	if len(word) <= most {
+		return word
 	}
-	key := fmt.Sprint(path, " ", name, " ", n)
-	l := s.set[key]
-	if l == nil {
-		l = pins[n].Connect("qtest")
-		s.set[key] = l
-	}
-	l.SetLevel(level != 0)
+	return word[:most] + "..."
 }
