@@ -1,7 +1,10 @@
 package clock
 
 import (
+	"math"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -93,6 +96,147 @@ func TestCloseWaits(t *testing.T) {
 	if !done {
 		t.Error("Close returned while the timer's function ran")
 	}
+}
+
+// Close returns when the function neither runs nor will, also when the thread
+// has just taken the timer off to call it.
+func TestNoCallAfterClose(t *testing.T) {
+	c := newSet(t).Realtime
+	for range 2000 {
+		var closed, late atomic.Bool
+		tm := c.NewTimer("t", func() {
+			if closed.Load() {
+				late.Store(true)
+			}
+		})
+		tm.Set(c.Now())
+		tm.Close()
+		closed.Store(true)
+		tm.Set(c.Now()) // has no effect any more
+		if _, armed := tm.Deadline(); armed || late.Load() {
+			t.Fatalf("armed %v, called after Close %v", armed, late.Load())
+		}
+	}
+}
+
+// A stopped clock has no function under way: what is saved then is complete.
+func TestStopWaits(t *testing.T) {
+	c := newSet(t).Virtual
+	c.Start()
+	in, out := make(chan struct{}), make(chan struct{})
+	done := false
+	c.NewTimer("t", func() { close(in); <-out; done = true }).Set(c.Now())
+	<-in
+	go close(out)
+	c.Stop()
+	if !done {
+		t.Error("Stop returned while a timer's function ran")
+	}
+}
+
+func TestTiesInOrder(t *testing.T) {
+	c := newSet(t).Virtual
+	c.SetManual()
+	var order []int
+	for i := range 20 {
+		c.NewTimer("t", func() { order = append(order, i) }).Set(100)
+	}
+	c.Advance(100)
+	if !slices.IsSorted(order) || len(order) != 20 {
+		t.Errorf("fired in order %v", order)
+	}
+}
+
+// Deadlines are computed from what guests and saved states say.
+func TestExtremeDeadlines(t *testing.T) {
+	c := newSet(t).Realtime
+	past := make(chan struct{})
+	c.NewTimer("past", func() { close(past) }).Set(math.MinInt64)
+	c.NewTimer("never", func() { t.Error("fired") }).Set(math.MaxInt64)
+	<-past
+}
+
+// A timer that always has expired keeps neither others from their turn nor the
+// thread from ending.
+func TestGreedyTimer(t *testing.T) {
+	s := newSet(t)
+	var greedy *Timer
+	greedy = s.Realtime.NewTimer("greedy", func() { greedy.Set(0) })
+	greedy.Set(0)
+	fired := make(chan struct{})
+	s.Virtual.NewTimer("v", func() { close(fired) }).Set(1)
+	s.Virtual.Start()
+	<-fired
+	s.Close()
+}
+
+// When the wall clock is set, deadlines on it move.
+func TestWallClockJumps(t *testing.T) {
+	s := newSet(t)
+	var wall atomic.Int64
+	wall.Store(1000)
+	s.Host.mu.Lock()
+	s.Host.source = wall.Load
+	s.Host.mu.Unlock()
+	fired := make(chan int64, 1)
+	const hour = 3600 * 1_000_000_000
+	s.Host.NewTimer("alarm", func() { fired <- s.Host.Now() }).Set(hour)
+	wall.Store(hour + 5)
+	s.waker.wake() // as the descriptor that notices jumps does
+	if at := <-fired; at != hour+5 {
+		t.Errorf("fired at %d", at)
+	}
+}
+
+// Setting a timer is a system call only when the thread would sleep too long.
+func TestSetWakesSeldom(t *testing.T) {
+	wakes := 0
+	c := newClock(Realtime, func() int64 { return 0 }, func() { wakes++ })
+	tm := c.NewTimer("t", func() {})
+	set := func(deadline int64, want int) {
+		t.Helper()
+		before := wakes
+		tm.Set(deadline)
+		if got := wakes - before; got != want {
+			t.Errorf("deadline %d: %d wake-ups, want %d", deadline, got, want)
+		}
+	}
+	set(100, 0) // the thread is awake
+	if got := c.expire(); got != 100 {
+		t.Errorf("sleeps %d", got)
+	}
+	set(200, 0)
+	set(100, 0)
+	set(50, 1)
+	set(60, 0)
+	tm.Stop()
+	c.expire()
+	set(1<<60, 1)
+}
+
+// Everything at once, for the race detector.
+func TestConcurrency(t *testing.T) {
+	s := newSet(t)
+	c := s.Virtual
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 200 {
+				tm := c.NewTimer("t", func() {})
+				tm.Set(c.Now() + 10_000)
+				tm.Deadline()
+				tm.Set(c.Now())
+				tm.Close()
+			}
+		})
+	}
+	for range 200 {
+		c.Start()
+		c.Stop()
+		c.SetNow(c.Now() + 1)
+	}
+	c.Start()
+	wg.Wait()
 }
 
 func BenchmarkRearm(b *testing.B) {

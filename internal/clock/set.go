@@ -2,6 +2,7 @@ package clock
 
 import (
 	"fmt"
+	"math"
 	"runtime"
 	"sync"
 
@@ -11,17 +12,18 @@ import (
 // New starts the clocks. The virtual clock is stopped at 0.
 func New() (*Set, error) {
 	s := &Set{done: make(chan struct{})}
-	s.Virtual = &Clock{kind: Virtual, set: s}
-	s.Host = &Clock{kind: Host, set: s}
-	s.Realtime = &Clock{kind: Realtime, set: s}
 	if err := s.waker.open(); err != nil {
 		return nil, fmt.Errorf("clock thread: %w", err)
 	}
+	s.Virtual = newClock(Virtual, monotonic, s.waker.wake)
+	s.Host = newClock(Host, wallTime, s.waker.wake)
+	s.Realtime = newClock(Realtime, monotonic, s.waker.wake)
 	go s.run()
 	return s, nil
 }
 
-// Close ends the clock thread and waits for it; no timer fires afterwards.
+// Close ends the clock thread and waits for it; no timer fires afterwards. It
+// must not be called from a timer's function.
 func (s *Set) Close() {
 	s.once.Do(func() {
 		s.waker.stop()
@@ -36,6 +38,9 @@ func (s *Set) run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer close(s.done)
+	// Sleeps end when they should, not up to 50 us later.
+	_ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0)
+	defer unix.Prctl(unix.PR_SET_TIMERSLACK, 0, 0, 0, 0) // the default again
 	for {
 		next := int64(-1)
 		for _, c := range []*Clock{s.Virtual, s.Host, s.Realtime} {
@@ -52,6 +57,7 @@ func (s *Set) run() {
 // waker is an eventfd that ends a timed sleep early.
 type waker struct {
 	fd      int
+	jumps   int // readable when the wall clock has been set; -1 where there is no such thing
 	stopped chan struct{}
 
 	mu     sync.Mutex // guards closed and the use of fd by wake
@@ -61,7 +67,18 @@ type waker struct {
 func (w *waker) open() (err error) {
 	w.fd, err = unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	w.stopped = make(chan struct{})
+	if w.jumps, _ = unix.TimerfdCreate(unix.CLOCK_REALTIME, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK); w.jumps >= 0 {
+		w.watchJumps()
+	}
 	return err
+}
+
+// watchJumps has the descriptor become readable when the wall clock is set, or
+// has gone on while the host slept: deadlines on it are then nearer or further
+// than the sleep that they began with. Its own deadline never comes.
+func (w *waker) watchJumps() {
+	far := unix.ItimerSpec{Value: unix.Timespec{Sec: math.MaxInt64}}
+	_ = unix.TimerfdSettime(w.jumps, unix.TFD_TIMER_ABSTIME|unix.TFD_TIMER_CANCEL_ON_SET, &far, nil)
 }
 
 func (w *waker) wake() {
@@ -79,26 +96,35 @@ func (w *waker) stop() {
 	w.wake()
 }
 
-// close gives the descriptor back; a timer set after that wakes nobody.
+// close gives the descriptors back; a timer set after that wakes nobody.
 func (w *waker) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = true
 	_ = unix.Close(w.fd)
+	if w.jumps >= 0 {
+		_ = unix.Close(w.jumps)
+	}
 }
 
-// sleep waits ns nanoseconds (for ever when negative) or until wake. It returns
-// false when the set is closing.
+// sleep waits ns nanoseconds (for ever when negative), until wake, or until the
+// wall clock is set. It returns false when the set is closing.
 func (w *waker) sleep(ns int64) bool {
 	var ts *unix.Timespec
 	if ns >= 0 {
 		t := unix.NsecToTimespec(ns)
 		ts = &t
 	}
-	pfd := [1]unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}}
+	pfd := [2]unix.PollFd{{Fd: int32(w.fd), Events: unix.POLLIN}, {Fd: int32(w.jumps), Events: unix.POLLIN}}
 	if n, _ := unix.Ppoll(pfd[:], ts, nil); n > 0 {
 		var buf [8]byte
-		_, _ = unix.Read(w.fd, buf[:])
+		if pfd[0].Revents != 0 {
+			_, _ = unix.Read(w.fd, buf[:])
+		}
+		if pfd[1].Revents != 0 {
+			_, _ = unix.Read(w.jumps, buf[:]) // ECANCELED
+			w.watchJumps()
+		}
 	}
 	select {
 	case <-w.stopped:
