@@ -74,16 +74,21 @@ func TestMemoryBlocks(t *testing.T) {
 	c.expect("read 0x2000 2", "OK 0x6865") // nothing of all that was written
 }
 
-// TestLargestTransfer moves as much as one request can.
-func TestLargestTransfer(t *testing.T) {
+func TestLargeTransfers(t *testing.T) {
 	c := newClient(t)
+	c.expect("memset 0 0x1000000 0xa5", "OK") // as much as can be, and more than there is
+	c.expect("readw 0x3ffffe", "OK 0x000000000000a5a5")
+	const size = 1 << 20
 	go func() { // the pipe has no buffer
-		_, _ = io.WriteString(c.conn, "write 0x100000 0x1000000 0x"+strings.Repeat("5a", maxTransfer)+"\n")
+		_, _ = io.WriteString(c.conn, "write 0x100000 0x100000 0x"+strings.Repeat("5a", size)+"\n")
 	}()
 	if got := c.reply(); got != "OK" {
 		t.Errorf("%.80q", got)
 	}
-	c.expect("read 0x3ffffc 4", "OK 0x5a5a5a5a")
+	c.expect("read 0x1ffffe 4", "OK 0x5a5aa5a5")
+	if got := c.do("b64read 0x100000 0x100000"); len(got) != 3+base64.StdEncoding.EncodedLen(size) {
+		t.Errorf("%d bytes", len(got))
+	}
 }
 
 func TestClock(t *testing.T) {
