@@ -6,8 +6,8 @@
 package event
 
 import (
+	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -26,12 +26,8 @@ type Stamped struct {
 
 // Bus hands published events to its subscribers. The zero value is ready to use.
 type Bus struct {
-	mu   sync.Mutex // serialises Subscribe, cancel and Publish, so that all observers see one order
-	subs atomic.Pointer[[]*subscription]
-}
-
-type subscription struct {
-	fn func(Stamped)
+	mu   sync.Mutex // held while subscribers are called, so that all see one order
+	subs []*func(Stamped)
 }
 
 // Publish stamps ev and hands it to every subscriber in turn. It may be called
@@ -39,41 +35,25 @@ type subscription struct {
 func (b *Bus) Publish(ev Event) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	subs := b.subs.Load()
-	if subs == nil {
+	if len(b.subs) == 0 {
 		return
 	}
 	s := Stamped{Time: time.Now(), Event: ev}
-	for _, sub := range *subs {
-		sub.fn(s)
+	for _, fn := range b.subs {
+		(*fn)(s)
 	}
 }
 
 // Subscribe adds an observer. fn runs on the publisher's goroutine with the bus
-// locked: it must not block, publish, or subscribe. The returned function
+// locked: it must not block, publish, subscribe or cancel. The returned function
 // removes the observer; once it has returned fn is not called again.
 func (b *Bus) Subscribe(fn func(Stamped)) (cancel func()) {
-	sub := &subscription{fn: fn}
-	b.replace(func(old []*subscription) []*subscription { return append(old, sub) })
-	return func() {
-		b.replace(func(old []*subscription) []*subscription {
-			for i, s := range old {
-				if s == sub {
-					return append(old[:i], old[i+1:]...)
-				}
-			}
-			return old
-		})
-	}
-}
-
-func (b *Bus) replace(change func([]*subscription) []*subscription) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	var old []*subscription
-	if p := b.subs.Load(); p != nil {
-		old = append(old, *p...)
+	b.subs = append(b.subs, &fn)
+	return func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.subs = slices.DeleteFunc(b.subs, func(f *func(Stamped)) bool { return f == &fn })
 	}
-	next := change(old)
-	b.subs.Store(&next)
 }

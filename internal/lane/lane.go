@@ -51,7 +51,7 @@ func (l *Lane) Post(fn func()) bool {
 
 // Do posts fn and waits until it has run. It must not be called on the lane,
 // nor while holding a lock that anything on the lane takes. When ctx ends first
-// fn still runs later.
+// Do returns its error, and fn still runs later.
 func (l *Lane) Do(ctx context.Context, fn func()) error {
 	ran := make(chan struct{})
 	if !l.Post(func() { defer close(ran); fn() }) {
@@ -72,12 +72,18 @@ func (l *Lane) Do(ctx context.Context, fn func()) error {
 	}
 }
 
+// keepQueue is how many entries of room the queue keeps when it is empty.
+const keepQueue = 256
+
 // Run executes posted functions until Close is called. Functions that were
 // queued before Close still run.
 func (l *Lane) Run() {
 	defer close(l.done)
 	var batch []func()
 	for {
+		if cap(batch) > keepQueue {
+			batch = nil // a burst is over
+		}
 		l.mu.Lock()
 		batch, l.queue = l.queue, batch[:0]
 		closed := l.closed

@@ -3,6 +3,9 @@ package lane
 import (
 	"context"
 	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -60,5 +63,53 @@ func TestDoWaits(t *testing.T) {
 	x := 0
 	if err := l.Do(context.Background(), func() { x = 1 }); err != nil || x != 1 {
 		t.Errorf("x = %d, err = %v", x, err)
+	}
+}
+
+// When the caller stops waiting the function runs all the same.
+func TestDoGivesUp(t *testing.T) {
+	l := New()
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	ran := false
+	if err := l.Do(ctx, func() { ran = true }); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+	l.Close()
+	l.Run()
+	if !ran {
+		t.Error("the function did not run")
+	}
+}
+
+// Whatever was taken before Close runs, and whoever waits is let go.
+func TestConcurrency(t *testing.T) {
+	l := New()
+	var taken, ran, tasks atomic.Int64
+	task := l.NewTask(func() { tasks.Add(1) })
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for l.Post(func() { ran.Add(1) }) {
+				taken.Add(1)
+				task.Schedule()
+				if err := l.Do(context.Background(), func() { ran.Add(1) }); err != nil {
+					return
+				}
+				taken.Add(1)
+			}
+		})
+	}
+	wg.Go(func() {
+		for tasks.Load() < 200 {
+			task.Schedule()
+			runtime.Gosched()
+		}
+		l.Close()
+	})
+	l.Run()
+	wg.Wait()
+	if taken.Load() != ran.Load() {
+		t.Errorf("%d functions taken, %d ran", taken.Load(), ran.Load())
 	}
 }
