@@ -153,6 +153,13 @@ func (m *Machine) plugIn(bus *device.Bus, d device.Device) error {
 	return nil
 }
 
+// plugChips plugs the accelerator's interrupt controllers and timer.
+func (m *Machine) plugChips(pic, pit bool) error {
+	chips, err := m.Accel.PlugChips(m.Env, pic, pit)
+	m.roots = append(m.roots, chips...)
+	return err
+}
+
 // create returns a device of the board's own.
 func (m *Machine) create(typeName string) (device.Device, error) { return device.Create(typeName, "") }
 

@@ -82,7 +82,7 @@ func (v *Microvm) build(m *Machine) error {
 	if _, err := v.mapRAM(m, 0); err != nil {
 		return err
 	}
-	if err := m.Accel.PlugChips(m.Env, v.pic != object.Off, v.wantsPIT()); err != nil {
+	if err := m.plugChips(v.pic != object.Off, v.wantsPIT()); err != nil {
 		return err
 	}
 	gsis := m.Accel.Pins()

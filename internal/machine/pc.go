@@ -112,7 +112,7 @@ func (p *PC) plugBridges(m *Machine, low *memory.Region) error {
 	if err := m.plug(nil, p.host); err != nil {
 		return err
 	}
-	if err := m.Accel.PlugChips(m.Env, true, true); err != nil {
+	if err := m.plugChips(true, true); err != nil {
 		return err
 	}
 	if d, err = m.create("PIIX3"); err != nil {

@@ -142,7 +142,7 @@ func (a *KVM) SetHPETLegacy(on bool) {
 }
 
 // PlugChips implements Accel.
-func (a *KVM) PlugChips(env *device.Env, pic, pit bool) error {
+func (a *KVM) PlugChips(env *device.Env, pic, pit bool) (chips []device.Device, err error) {
 	names := []string{"kvm-ioapic"}
 	if pic {
 		names = append(names, "kvm-i8259")
@@ -153,7 +153,7 @@ func (a *KVM) PlugChips(env *device.Env, pic, pit bool) error {
 	for _, name := range names {
 		d, err := device.Create(name, "")
 		if err != nil {
-			return err
+			return chips, err
 		}
 		d.(vmUser).setVM(a.VM)
 		if p, ok := d.(*kvmPIT); ok {
@@ -161,10 +161,11 @@ func (a *KVM) PlugChips(env *device.Env, pic, pit bool) error {
 		}
 		device.PlaceUnattached(env, d)
 		if err := device.Plug(env, nil, d); err != nil {
-			return err
+			return chips, err
 		}
+		chips = append(chips, d)
 	}
-	return nil
+	return chips, nil
 }
 
 // StartVCPU makes the vCPU of that index and APIC ID, with a paused thread for

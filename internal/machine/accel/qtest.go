@@ -83,10 +83,17 @@ func (q *Qtest) MSI() device.MSIController { return &q.msi }
 func (q *Qtest) Messages() []device.MSIMessage { return q.msi.take() }
 
 // PlugChips implements Accel.
-func (q *Qtest) PlugChips(env *device.Env, pic, pit bool) error {
-	d, err := plugChip(env, ioapic.TypeName, nameIOAPIC, nil)
+func (q *Qtest) PlugChips(env *device.Env, pic, pit bool) (chips []device.Device, err error) {
+	plug := func(typeName, name string, wire func(device.Device)) (device.Device, error) {
+		d, err := plugChip(env, typeName, name, wire)
+		if err == nil {
+			chips = append(chips, d)
+		}
+		return d, err
+	}
+	d, err := plug(ioapic.TypeName, nameIOAPIC, nil)
 	if err != nil {
-		return err
+		return chips, err
 	}
 	for gsi := range q.toAPIC {
 		for _, input := range apicInputs(gsi) {
@@ -95,8 +102,8 @@ func (q *Qtest) PlugChips(env *device.Env, pic, pit bool) error {
 		}
 	}
 	if pic {
-		if d, err = plugChip(env, i8259.TypeName, namePIC, nil); err != nil {
-			return err
+		if d, err = plug(i8259.TypeName, namePIC, nil); err != nil {
+			return chips, err
 		}
 		q.pic = d.(*i8259.Device)
 		for n := range q.toPIC {
@@ -104,15 +111,15 @@ func (q *Qtest) PlugChips(env *device.Env, pic, pit bool) error {
 		}
 	}
 	if !pit {
-		return nil
+		return chips, nil
 	}
-	d, err = plugChip(env, i8254.TypeName, namePIT, func(d device.Device) { d.(*i8254.Device).IRQ = q.pins[0] })
+	d, err = plug(i8254.TypeName, namePIT, func(d device.Device) { d.(*i8254.Device).IRQ = q.pins[0] })
 	if err != nil {
-		return err
+		return chips, err
 	}
 	q.pit = d.(*i8254.Device)
-	_, err = plugChip(env, i8254.SpeakerTypeName, nameSpeaker, func(d device.Device) { d.(*i8254.Speaker).PIT = q.pit })
-	return err
+	_, err = plug(i8254.SpeakerTypeName, nameSpeaker, func(d device.Device) { d.(*i8254.Speaker).PIT = q.pit })
+	return chips, err
 }
 
 func plugChip(env *device.Env, typeName, name string, wire func(device.Device)) (device.Device, error) {

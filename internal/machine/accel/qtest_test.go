@@ -32,9 +32,13 @@ func newQtestMachine(t *testing.T, pic, pit bool) *qtestMachine {
 		t.Fatal(err)
 	}
 	var err error
-	m.Do(func() { err = m.q.PlugChips(m.Env, pic, pit) })
+	var chips []device.Device
+	m.Do(func() { chips, err = m.q.PlugChips(m.Env, pic, pit) })
 	if err != nil {
 		t.Fatal(err)
+	}
+	if len(chips) != len(m.Devices()) {
+		t.Errorf("%d chips of %d are told of", len(chips), len(m.Devices()))
 	}
 	m.ResetAll()
 	return m
