@@ -1,8 +1,7 @@
 package runstate
 
 import (
-	"sort"
-	"sync"
+	"slices"
 	"sync/atomic"
 
 	"govmd/internal/clock"
@@ -18,11 +17,16 @@ type VCPUs interface {
 	Resume()
 }
 
+// selfPauser is a set of vCPUs of which the calling one can be kept out of the
+// guest, until all are resumed. Called by anybody else, PauseSelf does nothing.
+type selfPauser interface{ PauseSelf() }
+
 // Hooks are what the board does at changes of the machine's life. All run on
-// the control lane with the vCPUs paused; nil ones are left out.
+// the control lane with the vCPUs paused; nil ones are left out. A hook that
+// fails requests a shutdown with CauseHostError: the guest does not go on then.
 type Hooks struct {
 	Reset     func(Cause) // reset every device and vCPU
-	Powerdown func()      // press the power button
+	Powerdown func()      // press the power button; the vCPUs may run
 	Suspend   func()      // the guest has entered S3
 	Wakeup    func()      // leave S3: reset all but memory and enter the wake-up path
 	End       func(Cause) // the machine is over: leave the process
@@ -64,26 +68,19 @@ type Controller struct {
 	notifiers []*notifier
 	ended     bool
 
-	mu   sync.Mutex // guards what follows; nothing is called with it held
-	reqs requests
-}
+	asleep  bool   // the machine is stopped, and its guest sleeps in S3
+	wake    bool   // the guest shall wake when such a machine goes on
+	stopped State  // what an I/O error or the like asked for while the guest slept, or ""
+	before  State  // what a passing state has come from
+	loaded  *Saved // what was loaded and not acted upon yet
 
-// requests are what has been asked for and not yet acted upon. Each kind is
-// remembered once, so that a guest which asks in a loop costs nothing.
-type requests struct {
-	stop      State
-	shutdown  Cause
-	reset     Cause
-	powerdown bool
-	suspend   bool
-	wakeup    bool
-	panicked  bool
-	exit      *int
+	requests requests
 }
 
 type notifier struct {
 	priority int
 	fn       func(running bool, s State)
+	removed  bool
 }
 
 // New returns a controller in state prelaunch, with the virtual clock stopped.
@@ -113,19 +110,46 @@ func (c *Controller) Running() bool { return c.State() == Running }
 // AddNotifier adds fn to those who must act when the machine starts or stops:
 // on a start from the lowest priority to the highest, on a stop the other way
 // round. At a stop no vCPU is in the guest any more and the virtual clock still
-// runs; fn must take nothing new and must not wait for storage or peers. The
-// returned function removes it.
+// runs; fn must take nothing new and must not wait for storage or peers. A guest
+// that sleeps in S3 has not stopped in this sense. The returned function removes fn.
 func (c *Controller) AddNotifier(priority int, fn func(running bool, s State)) (remove func()) {
-	n := &notifier{priority, fn}
+	n := &notifier{priority: priority, fn: fn}
 	c.notifiers = append(c.notifiers, n)
-	sort.SliceStable(c.notifiers, func(i, j int) bool { return c.notifiers[i].priority < c.notifiers[j].priority })
+	slices.SortStableFunc(c.notifiers, func(a, b *notifier) int { return a.priority - b.priority })
 	return func() {
-		for i, x := range c.notifiers {
-			if x == n {
-				c.notifiers = append(c.notifiers[:i:i], c.notifiers[i+1:]...)
-				return
-			}
+		n.removed = true
+		c.notifiers = slices.DeleteFunc(slices.Clone(c.notifiers), func(x *notifier) bool { return x == n })
+	}
+}
+
+func (c *Controller) notify(running bool, s State) {
+	list := slices.Clone(c.notifiers)
+	if !running {
+		slices.Reverse(list)
+	}
+	for _, n := range list {
+		if !n.removed {
+			n.fn(running, s)
 		}
+	}
+}
+
+func (c *Controller) pause() {
+	if c.vcpus != nil {
+		c.vcpus.Pause()
+	}
+}
+
+// resume lets the vCPUs run, unless a hook has failed.
+func (c *Controller) resume() {
+	if c.vcpus != nil && !c.requests.failed() {
+		c.vcpus.Resume()
+	}
+}
+
+func call(hook func()) {
+	if hook != nil {
+		hook()
 	}
 }
 
@@ -136,163 +160,100 @@ func (c *Controller) Set(s State) error {
 	if !from.CanFollow(s) {
 		return &TransitionError{from, s}
 	}
-	c.state.Store(s)
+	c.enter(s)
 	return nil
 }
 
-// Start lets the guest run. It does nothing when it runs already.
+func (c *Controller) enter(s State) {
+	if from := c.State(); s.passing() && !from.passing() {
+		c.before = from
+	}
+	c.loaded = nil
+	c.state.Store(s)
+}
+
+// Start lets the guest run, or sleep on when the machine was stopped while its
+// guest slept. It does nothing when it runs or sleeps already, nor when the
+// machine is over.
 func (c *Controller) Start() error {
-	if c.Running() {
+	if c.State().live() || c.ended {
 		return nil
 	}
-	if err := c.Set(Running); err != nil {
+	next := Running
+	if c.asleep {
+		next = Suspended
+	}
+	if err := c.Set(next); err != nil {
 		return err
 	}
-	c.bus.Publish(Resumed{})
-	c.virtual.Start()
-	for _, n := range append([]*notifier(nil), c.notifiers...) {
-		n.fn(true, Running)
+	c.asleep = false
+	if next == Running {
+		c.bus.Publish(Resumed{})
 	}
-	if c.vcpus != nil {
-		c.vcpus.Resume()
+	c.virtual.Start()
+	c.notify(true, next)
+	if next == Running {
+		c.resume()
+	} else if c.wake {
+		c.wakeup()
 	}
 	return nil
 }
 
-// Stop stops the guest and enters s. When the guest does not run, only the
-// state changes.
+// Stop stops the guest and enters s, which is not a state in which it runs or
+// sleeps. When the guest has stopped already, only the state changes.
 func (c *Controller) Stop(s State) error {
-	if !c.Running() {
+	from := c.State()
+	if s.live() || !from.CanFollow(s) {
+		return &TransitionError{from, s}
+	}
+	if !from.live() || c.ended {
 		return c.Set(s)
 	}
-	if !Running.CanFollow(s) {
-		return &TransitionError{Running, s}
+	if from == Running {
+		c.pause()
 	}
-	if c.vcpus != nil {
-		c.vcpus.Pause()
+	c.halt(s)
+	c.asleep = from == Suspended
+	if from == Running {
+		c.bus.Publish(Stopped{})
 	}
-	list := append([]*notifier(nil), c.notifiers...)
-	for i := len(list) - 1; i >= 0; i-- {
-		list[i].fn(false, s)
-	}
-	c.virtual.Stop()
-	c.state.Store(s)
-	c.bus.Publish(Stopped{})
 	return nil
 }
 
-// RequestStop asks for the machine to stop in state s, as an I/O error does.
-func (c *Controller) RequestStop(s State) { c.request(func(r *requests) { r.stop = s }) }
-
-// RequestShutdown asks for the end of the machine.
-func (c *Controller) RequestShutdown(cause Cause) {
-	c.request(func(r *requests) {
-		if r.shutdown == "" {
-			r.shutdown = cause
-		}
-	})
+// halt is the part of a stop that follows the pausing of vCPUs.
+func (c *Controller) halt(s State) {
+	c.notify(false, s)
+	c.virtual.Stop()
+	c.enter(s)
 }
 
-// RequestReset asks for a reset. The caller's vCPU may run on for a moment: a
-// device whose register write resets the machine stops nothing itself.
-func (c *Controller) RequestReset(cause Cause) { c.request(func(r *requests) { r.reset = cause }) }
-
-// RequestPowerdown asks the guest to shut down, by its power button.
-func (c *Controller) RequestPowerdown() { c.request(func(r *requests) { r.powerdown = true }) }
-
-// RequestSuspend says that the guest has entered S3.
-func (c *Controller) RequestSuspend() { c.request(func(r *requests) { r.suspend = true }) }
-
-// RequestWakeup asks for the guest to leave S3; it does nothing in other states.
-func (c *Controller) RequestWakeup() { c.request(func(r *requests) { r.wakeup = true }) }
-
-// RequestPanicked says that the guest has panicked.
-func (c *Controller) RequestPanicked() { c.request(func(r *requests) { r.panicked = true }) }
-
-// RequestExit asks for the end of the program with the given status, as a test
-// guest does: no event, no policy.
-func (c *Controller) RequestExit(code int) { c.request(func(r *requests) { r.exit = &code }) }
-
-// ExitCode returns the status that RequestExit asked for, once the machine is
-// over because of it.
-func (c *Controller) ExitCode() (code int, ok bool) {
-	p := c.exitCode.Load()
-	if p == nil {
-		return 0, false
-	}
-	return *p, true
-}
-
-func (c *Controller) request(set func(*requests)) {
-	c.mu.Lock()
-	set(&c.reqs)
-	c.mu.Unlock()
-	c.task.Schedule()
-}
-
-// serve acts on all requests, in QEMU's order.
-func (c *Controller) serve() {
-	c.mu.Lock()
-	r := c.reqs
-	c.reqs = requests{}
-	c.mu.Unlock()
-
+// Reset resets the machine at once. A machine that was stopped, or asleep, is
+// then stopped in state prelaunch.
+func (c *Controller) Reset(cause Cause) {
 	if c.ended {
 		return
 	}
-	if r.exit != nil {
-		c.exitCode.Store(r.exit)
-		c.end(CauseNone)
-		return
+	from := c.State()
+	if from == Running {
+		c.pause()
 	}
-	if r.panicked {
-		c.panicked(&r)
-	}
-	if r.suspend {
-		c.suspend()
-	}
-	if r.reset != "" && c.policy.NoReboot && r.reset != CauseSubsystemReset {
-		r.shutdown, r.reset = r.reset, ""
-	}
-	if r.shutdown != "" && c.shutdown(r.shutdown) {
-		return
-	}
-	if r.reset != "" {
-		c.Reset(r.reset)
-	}
-	if r.wakeup {
-		c.wakeup()
-	}
-	if r.powerdown {
-		c.bus.Publish(PowerdownEvent{})
-		if c.hooks.Powerdown != nil {
-			c.hooks.Powerdown()
-		}
-	}
-	if r.stop != "" && c.Running() {
-		_ = c.Stop(r.stop) // only states that may follow running are requested
-	}
-}
-
-// Reset resets the machine at once. A machine that was stopped stays stopped,
-// in state prelaunch.
-func (c *Controller) Reset(cause Cause) {
-	running := c.Running()
-	if running && c.vcpus != nil {
-		c.vcpus.Pause()
-	}
+	// What the guest asked for before it was paused is moot.
+	c.requests.forgetGuest()
 	if c.hooks.Reset != nil {
 		c.hooks.Reset(cause)
 	}
-	c.bus.Publish(ResetEvent{Guest: cause.Guest(), Reason: cause})
-	if running {
-		if c.vcpus != nil {
-			c.vcpus.Resume()
-		}
-		return
+	if cause.announced() {
+		c.bus.Publish(ResetEvent{Guest: cause.Guest(), Reason: cause})
 	}
-	if s := c.State(); s != InMigrate && s != FinishMigrate {
-		_ = c.Set(Prelaunch) // every stopped state may become prelaunch
+	c.asleep, c.wake, c.stopped = false, false, ""
+	switch {
+	case from == Running:
+		c.resume()
+	case from == Suspended:
+		c.halt(Prelaunch)
+	case !from.passing(): // a migration or snapshot goes on
+		c.enter(Prelaunch)
 	}
 }
 
@@ -300,9 +261,8 @@ func (c *Controller) Reset(cause Cause) {
 // whether the machine is over.
 func (c *Controller) shutdown(cause Cause) bool {
 	c.bus.Publish(ShutdownEvent{Guest: cause.Guest(), Reason: cause})
-	// A client's quit and a signal are for the process, not for the guest.
-	if c.policy.NoShutdown && cause != CauseHostQMPQuit && cause != CauseHostSignal {
-		_ = c.Stop(Shutdown)
+	if c.policy.NoShutdown && !cause.final() {
+		_ = c.Stop(Shutdown) // a machine that has stopped for another reason stays as it is
 		return false
 	}
 	c.end(cause)
@@ -311,45 +271,59 @@ func (c *Controller) shutdown(cause Cause) bool {
 
 func (c *Controller) end(cause Cause) {
 	c.ended = true
-	if c.Running() && c.vcpus != nil {
-		c.vcpus.Pause()
+	if c.Running() {
+		c.pause()
 	}
 	if c.hooks.End != nil {
 		c.hooks.End(cause)
 	}
 }
 
+// Close ends all dealings with the vCPUs, the hooks and the notifiers: nothing
+// starts, stops or resets the machine any more.
+func (c *Controller) Close() { c.ended = true }
+
+// suspend follows the guest's entering S3. Its clock and devices go on: they can
+// wake it.
 func (c *Controller) suspend() {
-	if !c.Running() {
+	s := c.State()
+	switch {
+	case s == Running:
+		c.pause()
+	case s.live() || s.NeedsReset() || s == Prelaunch || s == GuestPanicked:
 		return
 	}
-	if c.vcpus != nil {
-		c.vcpus.Pause()
+	call(c.hooks.Suspend)
+	if s == Running {
+		c.enter(Suspended)
+	} else {
+		c.asleep = true // it was stopped in the same moment
 	}
-	if c.hooks.Suspend != nil {
-		c.hooks.Suspend()
-	}
-	c.virtual.Stop()
-	c.state.Store(Suspended)
 	c.bus.Publish(SuspendEvent{})
 }
 
 func (c *Controller) wakeup() {
+	if c.asleep {
+		c.wake = true // when it goes on
+		return
+	}
 	if c.State() != Suspended {
 		return
 	}
-	if c.hooks.Wakeup != nil {
-		c.hooks.Wakeup()
-	}
-	c.state.Store(Running)
-	c.virtual.Start()
-	if c.vcpus != nil {
-		c.vcpus.Resume()
-	}
+	c.wake = false
+	call(c.hooks.Wakeup)
+	c.enter(Running)
+	c.resume()
 	c.bus.Publish(WakeupEvent{})
+	if s := c.stopped; s != "" {
+		c.stopped = ""
+		_ = c.Stop(s) // only states that may follow running are requested
+	}
 }
 
-func (c *Controller) panicked(r *requests) {
+// panicked publishes what becomes of a guest that has panicked, and does it. It
+// returns the shutdown that follows, if any.
+func (c *Controller) panicked() Cause {
 	action := c.policy.Panic
 	if action == "" {
 		action = PanicShutdown
@@ -357,12 +331,14 @@ func (c *Controller) panicked(r *requests) {
 	switch {
 	case action == PanicPause || action == PanicShutdown && c.policy.NoShutdown:
 		c.bus.Publish(GuestPanickedEvent{Action: "pause"})
-		_ = c.Stop(GuestPanicked)
+		if c.Running() {
+			_ = c.Stop(GuestPanicked)
+		}
 	case action == PanicNone:
 		c.bus.Publish(GuestPanickedEvent{Action: "run"})
 	default:
 		c.bus.Publish(GuestPanickedEvent{Action: "poweroff"})
-		_ = c.Stop(GuestPanicked)
-		r.shutdown = CauseGuestPanic
+		return CauseGuestPanic
 	}
+	return ""
 }

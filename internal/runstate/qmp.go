@@ -27,11 +27,8 @@ func (c *Controller) Commands() []qmp.Command {
 			return StatusInfo{Running: c.Running(), Status: c.State()}, nil
 		}, qmp.Preconfig),
 		qmp.New("stop", func(*qmp.Context, *qmp.None) (qmp.None, error) {
-			if c.State() == Suspended {
-				return qmp.None{}, c.Set(Paused)
-			}
 			if !c.Running() {
-				return qmp.None{}, nil
+				return qmp.None{}, nil // nor does it stop a guest that sleeps in S3
 			}
 			return qmp.None{}, c.Stop(Paused)
 		}),

@@ -1,6 +1,7 @@
 package runstate
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"sync"
@@ -18,6 +19,8 @@ type rig struct {
 	clk  *clock.Set
 	mu   sync.Mutex
 	log  []string
+
+	onPause func() // what the guest still does
 }
 
 func (r *rig) note(format string, args ...any) {
@@ -27,7 +30,13 @@ func (r *rig) note(format string, args ...any) {
 }
 
 // Pause and Resume stand for the vCPUs.
-func (r *rig) Pause()  { r.note("pause") }
+func (r *rig) Pause() {
+	r.note("pause")
+	if r.onPause != nil {
+		r.onPause()
+	}
+}
+
 func (r *rig) Resume() { r.note("resume") }
 
 func newRig(t *testing.T) *rig {
@@ -93,9 +102,28 @@ func TestStartStop(t *testing.T) {
 	if r.clk.Virtual.Running() || r.State() != Paused {
 		t.Error("the machine is not stopped")
 	}
-	if err := r.Stop(Running); err != nil || r.settle() != "" {
-		t.Error("paused may become running without anything else")
+	for _, s := range []State{Running, Suspended, SaveVM} {
+		if err := r.Stop(s); err == nil || r.State() != Paused {
+			t.Errorf("a stop in state %s: %v", s, err)
+		}
 	}
+	r.expect(t, "stops that are none", "")
+}
+
+// What removes itself, or another, while the machine stops is not called after.
+func TestNotifierRemoved(t *testing.T) {
+	r := newRig(t)
+	var remove func()
+	r.AddNotifier(2, func(running bool, _ State) {
+		r.note("first")
+		remove()
+	})
+	remove = r.AddNotifier(1, func(bool, State) { r.note("removed") })
+	r.AddNotifier(0, func(bool, State) { r.note("last") })
+	_ = r.Start()
+	r.expect(t, "start", "RESUME{} last removed first resume")
+	_ = r.Stop(Paused)
+	r.expect(t, "stop", "pause first last STOP{}")
 }
 
 func TestReset(t *testing.T) {
@@ -111,10 +139,41 @@ func TestReset(t *testing.T) {
 		r.RequestReset(CauseGuestReset)
 	}
 	r.expect(t, "many resets at once", "pause reset(guest-reset) RESET{Guest:true Reason:guest-reset} resume")
+	r.RequestReset(CauseSubsystemReset)
+	r.expect(t, "reset of a part", "pause reset(subsystem-reset) resume")
+	// What the guest does until it is paused does not outlive the reset.
+	r.onPause = func() {
+		r.RequestReset(CauseGuestReset)
+		r.RequestSuspend()
+	}
+	r.RequestReset(CauseGuestReset)
+	r.expect(t, "a guest that runs on", "pause reset(guest-reset) RESET{Guest:true Reason:guest-reset} resume")
+	r.onPause = nil
+	r.RequestSuspend()
+	r.RequestReset(CauseGuestReset)
+	r.expect(t, "reset and sleep", "pause reset(guest-reset) RESET{Guest:true Reason:guest-reset} resume")
 	r.SetPolicy(Policy{NoReboot: true})
 	r.RequestReset(CauseGuestReset)
 	r.expect(t, "-no-reboot", "SHUTDOWN{Guest:true Reason:guest-reset} pause end(guest-reset)")
 	r.RequestReset(CauseGuestReset)
+	r.expect(t, "after the end", "")
+}
+
+// A board that cannot be reset must not run on.
+func TestFailedReset(t *testing.T) {
+	r := newRig(t)
+	_ = r.Start()
+	r.settle()
+	r.hooks.Reset = func(Cause) { r.RequestShutdown(CauseHostError) }
+	r.RequestReset(CauseGuestReset)
+	r.expect(t, "reset", "pause RESET{Guest:true Reason:guest-reset} "+
+		"SHUTDOWN{Guest:false Reason:host-error} pause end(host-error)")
+	if err := r.Start(); err != nil {
+		t.Error(err)
+	}
+	_ = r.Stop(Paused)
+	r.Reset(CauseHostQMPReset)
+	_ = r.Start()
 	r.expect(t, "after the end", "")
 }
 
@@ -131,7 +190,9 @@ func TestShutdown(t *testing.T) {
 	if err := r.Start(); err == nil || err.Error() != "invalid runstate transition: 'shutdown' -> 'running'" {
 		t.Error("start after a shutdown:", err)
 	}
+	r.RequestShutdown(CauseGuestShutdown)
 	r.RequestShutdown(CauseHostQMPQuit)
+	r.RequestShutdown(CauseHostSignal)
 	r.expect(t, "quit", "SHUTDOWN{Guest:false Reason:host-qmp-quit} end(host-qmp-quit)")
 }
 
@@ -143,11 +204,202 @@ func TestSuspendWakeup(t *testing.T) {
 	r.expect(t, "wakeup of a running machine", "")
 	r.RequestSuspend()
 	r.expect(t, "suspend", "pause sleep SUSPEND{}")
+	if r.State() != Suspended || !r.clk.Virtual.Running() {
+		t.Errorf("state is %s, the clock runs: %v", r.State(), r.clk.Virtual.Running())
+	}
 	r.RequestWakeup()
 	r.expect(t, "wakeup", "wake resume WAKEUP{}")
 	if !r.Running() {
 		t.Error("state is", r.State())
 	}
+	r.RequestSuspend()
+	r.RequestWakeup()
+	r.expect(t, "both at once", "pause sleep SUSPEND{} wake resume WAKEUP{}")
+	r.RequestSuspend()
+	r.settle()
+	r.RequestStop(IOError)
+	r.RequestStop(Paused)
+	r.expect(t, "stop of a sleeping guest", "")
+	r.RequestWakeup()
+	r.expect(t, "it wakes", "wake resume WAKEUP{} pause STOP{}")
+	if r.State() != IOError {
+		t.Error("state is", r.State())
+	}
+}
+
+// A migration of a guest that sleeps stops its clock and devices; if it fails
+// the guest sleeps on.
+func TestStopWhileAsleep(t *testing.T) {
+	r := newRig(t)
+	r.AddNotifier(0, func(running bool, s State) { r.note("n:%v:%s", running, s) })
+	_ = r.Start()
+	r.RequestSuspend()
+	r.settle()
+	if err := r.Stop(FinishMigrate); err != nil {
+		t.Fatal(err)
+	}
+	r.expect(t, "stop", "n:false:finish-migrate")
+	if got := r.Save(); got != (Saved{Suspended, true}) || r.clk.Virtual.Running() {
+		t.Errorf("saved %+v, the clock runs: %v", got, r.clk.Virtual.Running())
+	}
+	if err := r.Start(); err != nil {
+		t.Fatal(err)
+	}
+	r.expect(t, "start", "n:true:suspended")
+	if r.State() != Suspended || !r.clk.Virtual.Running() {
+		t.Errorf("state is %s, the clock runs: %v", r.State(), r.clk.Virtual.Running())
+	}
+	_ = r.Stop(FinishMigrate)
+	r.settle()
+	r.RequestWakeup()
+	r.expect(t, "wakeup while stopped", "")
+	_ = r.Start()
+	r.expect(t, "start and wake", "n:true:suspended wake resume WAKEUP{}")
+
+	// The guest enters S3 in the moment in which it is stopped.
+	r.onPause = r.RequestSuspend
+	_ = r.Stop(Paused)
+	r.onPause = nil
+	r.expect(t, "stop and suspend", "pause n:false:paused STOP{} sleep SUSPEND{}")
+	_ = r.Start()
+	r.expect(t, "start", "n:true:suspended")
+
+	r.RequestReset(CauseHostQMPReset)
+	r.expect(t, "reset", "reset(host-qmp-system-reset) RESET{Guest:false Reason:host-qmp-system-reset} n:false:prelaunch")
+	if r.State() != Prelaunch || r.clk.Virtual.Running() {
+		t.Errorf("state is %s, the clock runs: %v", r.State(), r.clk.Virtual.Running())
+	}
+	_ = r.Start()
+	r.expect(t, "start", "RESUME{} n:true:running resume")
+}
+
+func TestSaved(t *testing.T) {
+	for _, c := range []struct {
+		stop State // "" leaves it running
+		want State
+	}{{SaveVM, Running}, {FinishMigrate, Running}, {Paused, Paused}, {IOError, IOError}} {
+		from, to := newRig(t), newRig(t)
+		_ = from.Start()
+		_ = from.Stop(c.stop)
+		s := from.Save()
+		if s != (Saved{State: c.want}) {
+			t.Errorf("stopped as %s: saved %+v", c.stop, s)
+		}
+		if _, ok := to.Loaded(); ok {
+			t.Error("something was loaded")
+		}
+		if err := to.Load(&s); err != nil {
+			t.Fatal(err)
+		}
+		if got, ok := to.Loaded(); !ok || got != c.want || to.Save() != s || to.State() != Prelaunch {
+			t.Errorf("loaded %s, saved again %+v, state %s", got, to.Save(), to.State())
+		}
+		if err := to.Start(); err != nil || !to.Running() {
+			t.Error(err)
+		}
+		if err := to.Load(&s); err == nil {
+			t.Error("a running machine takes a saved state")
+		}
+	}
+	asleep := newRig(t)
+	if err := asleep.Load(&Saved{State: Paused, Asleep: true}); err != nil {
+		t.Fatal(err)
+	}
+	_ = asleep.Start()
+	if asleep.State() != Suspended {
+		t.Error("state is", asleep.State())
+	}
+	for _, s := range []State{"", "colo", InMigrate, SaveVM, "x"} {
+		if err := newRig(t).Load(&Saved{State: s}); err == nil {
+			t.Errorf("run state %q is loaded", s)
+		}
+	}
+}
+
+func TestRequestStop(t *testing.T) {
+	for _, c := range []struct {
+		states []State
+		want   State
+	}{
+		{[]State{IOError, Paused}, IOError},
+		{[]State{Paused, InternalError, IOError}, InternalError},
+		{[]State{Running, Suspended, "x"}, Running}, // none that can be asked for
+	} {
+		r := newRig(t)
+		_ = r.Start()
+		for _, s := range c.states {
+			r.RequestStop(s)
+		}
+		r.settle()
+		if r.State() != c.want {
+			t.Errorf("%v: state is %s", c.states, r.State())
+		}
+	}
+}
+
+// A vCPU that asks for what it does not survive executes nothing more, as if the
+// register write that asks did it at once.
+func TestPauseSelf(t *testing.T) {
+	r := newRig(t)
+	r.Attach(selfRig{r}, r.hooks)
+	_ = r.Start()
+	r.settle()
+	r.RequestWakeup()
+	r.RequestStop("x")
+	r.RequestPowerdown()
+	r.expect(t, "the guest goes on", "POWERDOWN{} button")
+	r.RequestReset(CauseGuestReset)
+	r.expect(t, "reset", "self pause reset(guest-reset) RESET{Guest:true Reason:guest-reset} resume")
+	r.RequestSuspend()
+	r.expect(t, "suspend", "self pause sleep SUSPEND{}")
+	r.RequestShutdown(CauseGuestShutdown)
+	r.expect(t, "shutdown", "self SHUTDOWN{Guest:true Reason:guest-shutdown} end(guest-shutdown)")
+}
+
+type selfRig struct{ *rig }
+
+func (r selfRig) PauseSelf() { r.note("self") }
+
+// Requests from everywhere while the machine starts and stops, for the race
+// detector; in the end one that counts.
+func TestConcurrency(t *testing.T) {
+	r := newRig(t)
+	go r.lane.Run()
+	var wg sync.WaitGroup
+	for range 3 {
+		wg.Go(func() {
+			for i := range 300 {
+				switch i % 6 {
+				case 0:
+					r.RequestReset(CauseGuestReset)
+				case 1:
+					r.RequestSuspend()
+				case 2:
+					r.RequestWakeup()
+				case 3:
+					r.RequestStop(IOError)
+				case 4:
+					r.RequestPowerdown()
+				case 5:
+					_ = r.State()
+				}
+			}
+		})
+	}
+	for range 100 {
+		_ = r.lane.Do(context.Background(), func() {
+			_ = r.Start()
+			_ = r.Stop(Paused)
+			r.AddNotifier(0, func(bool, State) {})()
+		})
+	}
+	wg.Wait()
+	over := make(chan struct{})
+	r.hooks.End = func(Cause) { close(over) }
+	r.RequestShutdown(CauseHostQMPQuit)
+	<-over
+	r.lane.Close()
+	<-r.lane.Done()
 }
 
 func TestPanic(t *testing.T) {
@@ -155,9 +407,10 @@ func TestPanic(t *testing.T) {
 		policy Policy
 		want   string
 	}{
-		{Policy{}, "GUEST_PANICKED{Action:poweroff} pause STOP{} SHUTDOWN{Guest:true Reason:guest-panic} end(guest-panic)"},
+		{Policy{}, "GUEST_PANICKED{Action:poweroff} SHUTDOWN{Guest:true Reason:guest-panic} pause end(guest-panic)"},
 		{Policy{NoShutdown: true}, "GUEST_PANICKED{Action:pause} pause STOP{}"},
 		{Policy{Panic: PanicPause}, "GUEST_PANICKED{Action:pause} pause STOP{}"},
+		{Policy{Panic: PanicExitFailure, NoShutdown: true}, "GUEST_PANICKED{Action:poweroff} SHUTDOWN{Guest:true Reason:guest-panic} pause STOP{}"},
 		{Policy{Panic: PanicNone}, "GUEST_PANICKED{Action:run}"},
 	} {
 		r := newRig(t)

@@ -2,7 +2,10 @@
 // act when that changes.
 package runstate
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // State is a run state, by its QMP name.
 type State string
@@ -35,39 +38,40 @@ func (State) EnumValues() []string {
 	}
 }
 
-// stopped lists what may follow every state in which the machine has stopped
-// with its guest intact.
-var stopped = []State{Running, FinishMigrate, Prelaunch}
-
+// transitions is QEMU's table, and what QEMU came to need later: a machine that
+// sleeps in S3 can be stopped and started as a running one can, and a migration
+// or snapshot that fails goes back to whatever it began with.
 var transitions = map[State][]State{
 	Prelaunch:     {Running, FinishMigrate, InMigrate, Suspended},
-	Debug:         {Running, FinishMigrate, Suspended, Prelaunch},
+	Debug:         {Running, FinishMigrate, Prelaunch, Suspended},
 	InMigrate:     {InternalError, IOError, Paused, Running, Shutdown, Suspended, Watchdog, GuestPanicked, FinishMigrate, Prelaunch, PostMigrate},
 	InternalError: {Paused, FinishMigrate, Prelaunch},
-	IOError:       stopped,
+	IOError:       {Running, FinishMigrate, Prelaunch, Suspended},
 	Paused:        {Running, FinishMigrate, PostMigrate, Prelaunch, Suspended},
-	PostMigrate:   stopped,
+	PostMigrate:   {Running, FinishMigrate, Prelaunch, Suspended},
 	FinishMigrate: {Running, PostMigrate, Prelaunch, Paused, IOError, Shutdown, Suspended, Watchdog, GuestPanicked, InternalError, Debug},
 	RestoreVM:     {Running, Prelaunch, Paused, Suspended},
 	Running:       {Debug, InternalError, IOError, Paused, FinishMigrate, RestoreVM, SaveVM, Shutdown, Watchdog, GuestPanicked, Suspended},
 	SaveVM:        {Running, Suspended, Paused},
 	Shutdown:      {Paused, FinishMigrate, Prelaunch},
 	Suspended:     {Running, FinishMigrate, Prelaunch, Paused, SaveVM, RestoreVM, Shutdown},
-	Watchdog:      stopped,
-	GuestPanicked: stopped,
+	Watchdog:      {Running, FinishMigrate, Prelaunch},
+	GuestPanicked: {Running, FinishMigrate, Prelaunch},
 }
 
 // CanFollow reports whether the machine may go from state s to state next.
 func (s State) CanFollow(next State) bool {
-	if s == next {
-		return true
-	}
-	for _, t := range transitions[s] {
-		if t == next {
-			return true
-		}
-	}
-	return false
+	return s == next || slices.Contains(transitions[s], next)
+}
+
+// live reports whether the guest runs or sleeps: its clock goes on, and its
+// devices work.
+func (s State) live() bool { return s == Running || s == Suspended }
+
+// passing reports whether s is a phase of migration or of a snapshot, behind
+// which the machine is in another state.
+func (s State) passing() bool {
+	return s == InMigrate || s == FinishMigrate || s == SaveVM || s == RestoreVM
 }
 
 // NeedsReset reports whether the machine cannot go on from s without a reset.
@@ -101,7 +105,26 @@ func (Cause) EnumValues() []string {
 
 // Guest reports whether the guest, rather than the host, was the cause.
 func (c Cause) Guest() bool {
-	return c == CauseGuestShutdown || c == CauseGuestReset || c == CauseGuestPanic || c == CauseSubsystemReset
+	switch c {
+	case CauseGuestShutdown, CauseGuestReset, CauseGuestPanic, CauseSubsystemReset, CauseSnapshotLoad:
+		return true
+	}
+	return false
+}
+
+// final reports whether c ends the program, whatever the policy: it is not the
+// guest that is to be kept.
+func (c Cause) final() bool {
+	switch c {
+	case CauseHostQMPQuit, CauseHostSignal, CauseHostUI, CauseHostError:
+		return true
+	}
+	return false
+}
+
+// announced reports whether a reset for that cause is an event to clients.
+func (c Cause) announced() bool {
+	return c != CauseNone && c != CauseSubsystemReset && c != CauseSnapshotLoad
 }
 
 // TransitionError is a change of state that must not happen.
