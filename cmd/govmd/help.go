@@ -3,23 +3,34 @@ package main
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"govmd/internal/machine"
 	"govmd/internal/machine/cpu"
 	"govmd/internal/object"
+	"govmd/internal/option"
 )
 
 // version is set by the build.
 var version = "dev"
 
-func printVersion() {
-	fmt.Printf("govmd version %s (speaks QMP as QEMU 7.2.0)\n", version)
+// printf prints what was asked for.
+func printf(format string, args ...any) error {
+	_, err := fmt.Fprintf(os.Stdout, format, args...)
+	return err
 }
 
-func printHelp() {
-	printVersion()
-	fmt.Printf("usage: %s [options]\n\n", program())
+func versionText() string {
+	return fmt.Sprintf("%s version %s (speaks QMP as QEMU 7.2.0)\n", program(), version)
+}
+
+func printVersion() error { return printf("%s", versionText()) }
+
+func printHelp() error {
+	var b strings.Builder
+	b.WriteString(versionText())
+	fmt.Fprintf(&b, "usage: %s [options]\n\n", program())
 	for _, o := range options {
 		if o.help == "" {
 			continue
@@ -28,86 +39,152 @@ func printHelp() {
 		if o.arg != "" {
 			line += " " + o.arg
 		}
-		fmt.Printf("%s\n        %s\n", line, o.help)
+		fmt.Fprintf(&b, "%s\n        %s\n", line, o.help)
 	}
+	b.WriteString("\nWith -nographic or -serial mon:stdio these keys act on the terminal:\n" +
+		"C-a h    help\nC-a x    end the program\nC-a b    send a break\n" +
+		"C-a c    switch between those that share the terminal\nC-a C-a  send C-a\n")
+	return printf("%s", b.String())
 }
 
-func printMachines() {
-	fmt.Println("Supported machines are:")
-	for _, b := range machine.Boards() {
+func printMachines() error {
+	var b strings.Builder
+	b.WriteString("Supported machines are:\n")
+	for _, i := range machine.Boards() {
+		if i.Alias != "" {
+			fmt.Fprintf(&b, "%-20s %s (alias of %s)\n", i.Alias, i.Description, i.Name)
+		}
 		note := ""
-		if b.Default {
+		if i.Default {
 			note = " (default)"
 		}
-		if b.Alias != "" {
-			fmt.Printf("%-20s %s (alias of %s)\n", b.Alias, b.Description, b.Name)
-		}
-		fmt.Printf("%-20s %s%s\n", b.Name, b.Description, note)
+		fmt.Fprintf(&b, "%-20s %s%s\n", i.Name, i.Description, note)
 	}
+	return printf("%s", b.String())
 }
 
-func printCPUs() { fmt.Print(cpu.Help()) }
+func printMachineProperties(name string) error {
+	board, err := machine.NewBoard(name)
+	if err != nil {
+		return machineError(name, err)
+	}
+	return printProperties(board.Obj().Type())
+}
 
-func printDevices() {
+func printCPUs() error { return printf("%s", cpu.Help()) }
+
+func printDevices() error {
+	lines := []string{fmt.Sprintf("name %q, desc %q\n", machine.Loader.Name, "puts a file or a number into guest memory")}
 	for _, t := range machine.DeviceTypes() {
 		line := fmt.Sprintf("name %q", t.Name)
 		if t.Bus != "" {
 			line += ", bus " + t.Bus
 		}
+		if alias := machine.DeviceAlias(t.Name); alias != "" {
+			line += fmt.Sprintf(", alias %q", alias)
+		}
 		if t.Description != "" {
 			line += fmt.Sprintf(", desc %q", t.Description)
 		}
-		fmt.Println(line)
+		lines = append(lines, line+"\n")
 	}
-	fmt.Println(`name "loader", desc "puts a file or a number into guest memory"`)
+	slices.Sort(lines)
+	return printf("%s", strings.Join(lines, ""))
 }
 
-func printObjects() {
-	fmt.Println("List of user creatable objects:")
+func printDeviceProperties(name string) error {
+	if name == machine.Loader.Name {
+		return printf("%s", machine.Loader.HelpText())
+	}
+	t, err := machine.DeviceType(name)
+	if err != nil {
+		return &usageError{"-device " + name + ",help", err}
+	}
+	return printProperties(t)
+}
+
+func printObjects() error {
+	var b strings.Builder
+	b.WriteString("List of user creatable objects:\n")
 	for _, t := range objectTypes() {
-		fmt.Println("  " + t.Name)
+		fmt.Fprintf(&b, "  %s\n", t.Name)
 	}
+	return printf("%s", b.String())
 }
 
+func printObjectProperties(name string) error {
+	t, err := objectType(name)
+	if err != nil {
+		return &usageError{"-object " + name + ",help", err}
+	}
+	return printProperties(t)
+}
+
+// objectTypes are the types that -object takes.
 func objectTypes() []*object.Type {
 	return object.Types(func(t *object.Type) bool { return !t.IsA("device") && t.UserCreatable && !t.Abstract })
 }
 
-func printProperties(name string) {
-	t, err := machine.DeviceType(name)
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", program(), err)
-		return
+func objectType(name string) (*object.Type, error) {
+	var names []string
+	for _, t := range objectTypes() {
+		if t.Name == name {
+			return t, nil
+		}
+		names = append(names, t.Name)
 	}
-	fmt.Printf("%s options:\n", t.Name)
+	return nil, fmt.Errorf("Parameter 'qom-type' does not accept value '%s'%s", name, near(name, names))
+}
+
+// near is the end of a message about a word that is none of those that are known.
+func near(word string, known []string) string {
+	if n := option.Nearest(word, known); n != "" {
+		return fmt.Sprintf("; did you mean '%s'?", n)
+	}
+	return ""
+}
+
+func printProperties(t *object.Type) error {
+	lines := map[string]string{} // a type can redefine what it inherits
 	for _, p := range t.Properties() {
 		if p.Set == nil {
 			continue
 		}
 		line := fmt.Sprintf("  %s=<%s>", p.Name, p.Type)
 		if p.Description != "" {
-			line = fmt.Sprintf("%-26s - %s", line, p.Description)
+			line = fmt.Sprintf("%-24s - %s", line, p.Description)
 		}
 		if p.Default != nil && p.Default != "" {
 			line += fmt.Sprintf(" (default: %s)", textOf(p.Default))
 		}
-		fmt.Println(line)
+		lines[p.Name] = line + "\n"
 	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s options:\n", t.Name)
+	for _, name := range sortedKeys(lines) {
+		b.WriteString(lines[name])
+	}
+	return printf("%s", b.String())
 }
 
 func textOf(v any) string {
-	if b, ok := v.(bool); ok {
-		if b {
+	switch v := v.(type) {
+	case bool:
+		if v {
 			return "on"
 		}
 		return "off"
+	case string:
+		return fmt.Sprintf("%q", v)
 	}
-	return strings.TrimSpace(fmt.Sprint(v))
+	return fmt.Sprint(v)
 }
 
-func printLogItems() {
-	fmt.Println("Log items (comma separated):")
+func printLogItems() error {
+	var b strings.Builder
+	b.WriteString("Log items (comma separated):\n")
 	for _, i := range logItems {
-		fmt.Printf("%-15s %s\n", i.name, i.help)
+		fmt.Fprintf(&b, "%-15s %s\n", i.name, i.help)
 	}
+	return printf("%s", b.String())
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync"
 
 	"github.com/sirupsen/logrus"
 )
@@ -24,7 +25,10 @@ func (f formatter) Format(e *logrus.Entry) ([]byte, error) {
 	b.WriteString(f.name + ": ")
 	switch e.Level {
 	case logrus.WarnLevel:
-		b.WriteString("warning: ")
+		// What belongs to an option says so before it says that it is a warning.
+		if !strings.Contains(e.Message, ": warning: ") {
+			b.WriteString("warning: ")
+		}
 	case logrus.InfoLevel:
 		b.WriteString("info: ")
 	case logrus.DebugLevel, logrus.TraceLevel:
@@ -33,7 +37,7 @@ func (f formatter) Format(e *logrus.Entry) ([]byte, error) {
 	if d, ok := e.Data["device"]; ok {
 		fmt.Fprintf(&b, "%v: ", d)
 	}
-	b.WriteString(e.Message)
+	b.WriteString(oneLine(e.Message))
 	var keys []string
 	for k := range e.Data {
 		if k != "device" {
@@ -48,21 +52,56 @@ func (f formatter) Format(e *logrus.Entry) ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-func newLogger(w io.Writer) *logrus.Logger {
+// splitter is where the log goes: what -d turns on to one place, all else to
+// standard error. It is a hook because a logger itself has one place only.
+type splitter struct {
+	format formatter
+	mu     sync.Mutex // one line at a time
+	debug  io.Writer
+	other  io.Writer
+}
+
+// Levels implements logrus.Hook.
+func (*splitter) Levels() []logrus.Level { return logrus.AllLevels }
+
+// Fire implements logrus.Hook.
+func (s *splitter) Fire(e *logrus.Entry) error {
+	line, err := s.format.Format(e)
+	if err != nil {
+		return err
+	}
+	w := s.other
+	if e.Level >= logrus.DebugLevel {
+		w = s.debug
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, _ = w.Write(line) // there is nowhere to complain
+	return nil
+}
+
+func newLogger(debug, other io.Writer) *logrus.Logger {
 	l := logrus.New()
-	l.SetOutput(w)
-	l.SetFormatter(formatter{program()})
+	l.SetOutput(io.Discard)
+	l.SetFormatter(quiet{})
+	l.AddHook(&splitter{format: formatter{program()}, debug: debug, other: other})
 	l.SetLevel(logrus.InfoLevel)
 	return l
 }
 
+// quiet is the format of what nobody sees.
+type quiet struct{}
+
+// Format implements logrus.Formatter.
+func (quiet) Format(*logrus.Entry) ([]byte, error) { return nil, nil }
+
 // logItems are what -d turns on.
 var logItems = []struct{ name, help string }{
-	{"guest_errors", "log when the guest does something invalid, and other details that explain it"},
+	{"guest_errors", "log when the guest does something invalid, and what explains it"},
 	{"unimp", "log when the guest asks for what is not there"},
 }
 
-func setLogItems(l *logrus.Logger, items string) error {
+func checkLogItems(items string) error {
 	for _, item := range strings.Split(items, ",") {
 		known := item == "all" || item == "none"
 		for _, i := range logItems {
@@ -71,9 +110,16 @@ func setLogItems(l *logrus.Logger, items string) error {
 		if !known {
 			return fmt.Errorf("log item '%s' is not supported; -d help lists those that are", item)
 		}
-		if item != "none" {
-			l.SetLevel(logrus.DebugLevel)
-		}
 	}
 	return nil
+}
+
+// logLevel is how much the items ask for.
+func logLevel(items string) logrus.Level {
+	for _, item := range strings.Split(items, ",") {
+		if item != "" && item != "none" {
+			return logrus.DebugLevel
+		}
+	}
+	return logrus.InfoLevel
 }

@@ -2,49 +2,48 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"runtime/debug"
-
-	"govmd/internal/kvm"
 )
 
 // heapPercent keeps the heap small: a virtual machine's memory is its guest's.
 const heapPercent = 50
 
 func main() {
-	debug.SetGCPercent(heapPercent)
-	s, err := parseArgs(os.Args[1:])
-	if err == nil && s.help != nil {
-		s.help()
+	if isTerminalGuard() {
+		guardTerminal()
 		return
 	}
-	code := 0
-	if err == nil {
-		code, err = run(s)
-	}
-	if err != nil {
-		fmt.Fprintf(os.Stderr, "%s: %v\n", program(), err)
-		var usage *usageError
-		if errors.As(err, &usage) && usage.option != "" && usage.text == "requires an argument" {
-			fmt.Fprintf(os.Stderr, "%s: -help lists the options\n", program())
-		}
-		code = 1
-	}
-	os.Exit(code)
+	debug.SetGCPercent(heapPercent)
+	os.Exit(run(os.Args[1:]))
 }
 
-func run(s *setup) (code int, err error) {
-	vm, err := newVM(s)
+// run does what the command line asks for and returns the exit status.
+func run(args []string) int {
+	s, err := parseArgs(args)
 	if err != nil {
-		return 1, err
+		return complain(err)
 	}
-	runtime.GOMAXPROCS(kvm.Procs(vm.cfg.SMP.CPUs, 0))
-	defer vm.close()
-	if err := vm.build(); err != nil {
-		return 1, err
+	if s.help != nil {
+		if err := s.help(); err != nil {
+			return complain(err)
+		}
+		return 0
 	}
-	return vm.wait()
+	v, err := newVM(s)
+	if err != nil {
+		return complain(err)
+	}
+	code, err := v.live()
+	if err != nil {
+		return complain(err)
+	}
+	return code
+}
+
+// complain says what is wrong, in one line, and returns the exit status for it.
+func complain(err error) int {
+	fmt.Fprintf(os.Stderr, "%s: %s\n", program(), oneLine(err.Error()))
+	return 1
 }

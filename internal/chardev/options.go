@@ -2,6 +2,8 @@ package chardev
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"govmd/internal/option"
@@ -28,6 +30,9 @@ var Schema = &option.Schema{
 		{Name: "mux", Type: option.Bool, Help: "let several front ends take turns"},
 	},
 }
+
+// Backends lists the back ends that -chardev takes.
+func Backends() []string { return slices.Sorted(maps.Keys(keysOf)) }
 
 // unsupported are QEMU's back ends that are refused by name.
 var unsupported = []string{

@@ -61,6 +61,7 @@ type Config struct {
 type DeviceConfig struct {
 	Driver, ID, Bus string
 	Props           []PropSetting
+	Given           string // the option as it was given, for messages
 }
 
 // PropSetting is one property and its value: option text, or typed when it came

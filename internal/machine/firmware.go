@@ -3,6 +3,7 @@ package machine
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"govmd/internal/device/fwcfg"
 	"govmd/internal/device/rtc"
@@ -125,9 +126,9 @@ func (m *Machine) describeOrder(f *fwcfg.Device) error {
 		}
 	}
 	if m.Boot.Splash != "" {
-		data, err := readLimited(m.Boot.Splash, 16<<20)
+		data, err := boot.ReadFile("splash picture", m.Boot.Splash, 16<<20)
 		if err != nil {
-			return fmt.Errorf("splash picture '%s': %w", m.Boot.Splash, err)
+			return err
 		}
 		name, err := boot.SplashName(m.Boot.Splash, data)
 		if err != nil {
@@ -196,11 +197,19 @@ func (m *Machine) smbiosTables(l layout) (*smbios.Tables, error) {
 		c.Memory = append(c.Memory, smbios.Range{Base: fourGiB, Size: l.above})
 	}
 	for _, pairs := range m.SMBIOS {
-		if err := c.Add(pairs, func(name string) ([]byte, error) { return readLimited(name, 1<<20) }); err != nil {
-			return nil, err
+		if err := c.Add(pairs, func(name string) ([]byte, error) { return boot.ReadFile("SMBIOS file", name, 1<<20) }); err != nil {
+			return nil, fmt.Errorf("-smbios %s: %w", pairsText(pairs), err)
 		}
 	}
 	return c.Build()
+}
+
+func pairsText(pairs []smbios.Pair) string {
+	words := make([]string, len(pairs))
+	for i, p := range pairs {
+		words[i] = p.Key + "=" + p.Value
+	}
+	return strings.Join(words, ",")
 }
 
 // processorID is what CPUID leaf 1 says of the processors' version and features.

@@ -2,7 +2,6 @@ package machine
 
 import (
 	"fmt"
-	"os"
 
 	"govmd/internal/machine/accel"
 	"govmd/internal/machine/boot"
@@ -69,9 +68,9 @@ func (m *Machine) loadFirmware(in *memory.Region, name string) error {
 	if err != nil {
 		return err
 	}
-	image, err := readLimited(path, maxFirmware)
+	image, err := boot.ReadFile("firmware", path, maxFirmware)
 	if err != nil {
-		return fmt.Errorf("could not load firmware '%s': %w", path, err)
+		return err
 	}
 	size := uint64(len(image))
 	if size == 0 || size%65536 != 0 {
@@ -100,15 +99,4 @@ func (m *Machine) newROM(name string, size uint64) (*memory.Block, error) {
 	}
 	m.onClose(func() { _ = b.Close() })
 	return b, nil
-}
-
-func readLimited(path string, limit int64) ([]byte, error) {
-	fi, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if fi.Size() > limit {
-		return nil, fmt.Errorf("%d bytes are more than the %d that there is room for", fi.Size(), limit)
-	}
-	return os.ReadFile(path)
 }

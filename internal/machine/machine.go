@@ -3,7 +3,6 @@
 package machine
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"sync"
@@ -32,17 +31,18 @@ type Machine struct {
 	Run   *runstate.Controller
 	Root  *object.Node
 
-	ram     *memory.Block
-	model   *cpu.Model
-	mem, io *memory.Space
-	cpus    []*VCPU
-	boot    bootSource // nil: firmware, or nothing, starts the vCPUs at the reset vector
-	ended   chan runstate.Cause
-	roots   []device.Device // what a reset walks, in order of creation
-	buses   []*device.Bus   // those that no device provides
-	loaders []*boot.Plan
-	closing sync.Once
-	undo    []func()
+	ram         *memory.Block
+	model       *cpu.Model
+	mem, io     *memory.Space
+	cpus        []*VCPU
+	boot        bootSource // nil: firmware, or nothing, starts the vCPUs at the reset vector
+	ended       chan runstate.Cause
+	roots       []device.Device // what a reset walks, in order of creation
+	buses       []*device.Bus   // those that no device provides
+	loaders     []*boot.Plan
+	usedGlobals map[int]bool // by index
+	closing     sync.Once
+	undo        []func()
 }
 
 // bootSource puts a kernel in place at every reset and sets the boot vCPU to
@@ -56,7 +56,7 @@ type bootSource interface {
 
 // New builds a machine, stopped in state prelaunch and reset.
 func New(cfg Config) (*Machine, error) {
-	m := &Machine{Config: cfg, Root: &object.Node{}, ended: make(chan runstate.Cause, 1)}
+	m := &Machine{Config: cfg, Root: &object.Node{}, ended: make(chan runstate.Cause, 1), usedGlobals: map[int]bool{}}
 	if err := m.make(); err != nil {
 		m.Close()
 		return nil, err
@@ -85,7 +85,7 @@ func (m *Machine) make() error {
 	if err := object.Add(m.Root, cfg.Board, "machine"); err != nil {
 		return err
 	}
-	if err := errors.Join(m.RTC.check(), m.checkBoot()); err != nil {
+	if err := m.checkBoot(); err != nil {
 		return err
 	}
 	if err := m.chooseAccel(); err != nil {
@@ -168,7 +168,23 @@ func (m *Machine) applyDefaults(d device.Device) error {
 	if err := object.ApplyDefaults(d, m.Board.common().info.Compat, nil); err != nil {
 		return err
 	}
-	return object.ApplyDefaults(d, m.Globals, nil)
+	return object.ApplyDefaults(d, m.Globals, func(i int) { m.usedGlobals[i] = true })
+}
+
+// CheckGlobals warns of every -global that can mean nothing here: its type is
+// unknown, or the board alone makes devices of that type and has made none.
+func (m *Machine) CheckGlobals() {
+	for i, g := range m.Globals {
+		if m.usedGlobals[i] {
+			continue
+		}
+		switch t := object.Lookup(g.Type); {
+		case t == nil || !t.IsA("device"):
+			m.log().Warnf("global %s.%s has invalid class name", g.Type, g.Prop)
+		case !t.UserCreatable && !t.Abstract:
+			m.log().Warnf("global %s.%s=%s not used", g.Type, g.Prop, g.Value)
+		}
+	}
 }
 
 func (m *Machine) makeRAM() error {

@@ -37,18 +37,18 @@ func (m *Machine) plugRTC(bus *device.Bus) (*rtc.Device, error) {
 	return r, m.plug(bus, r)
 }
 
-// check refuses what an -rtc does not take.
-func (r RTC) check() error {
+// Check refuses what an -rtc does not take.
+func (r RTC) Check() error {
 	if _, err := rtc.ParseBase(r.Base, time.Now()); err != nil {
-		return fmt.Errorf("-rtc base=%s: %w", r.Base, err)
+		return fmt.Errorf("base=%s: %w", r.Base, err)
 	}
 	switch rtc.Source(r.Clock) {
 	case rtc.SourceHost, rtc.SourceRT, rtc.SourceVM:
 	default:
-		return fmt.Errorf("-rtc clock=%s: invalid option value: host, rt and vm are valid", r.Clock)
+		return fmt.Errorf("clock: invalid option value '%s': host, rt and vm are valid", r.Clock)
 	}
 	if r.DriftFix != "none" && r.DriftFix != "slew" {
-		return fmt.Errorf("-rtc driftfix=%s: invalid option value: none and slew are valid", r.DriftFix)
+		return fmt.Errorf("driftfix: invalid option value '%s': none and slew are valid", r.DriftFix)
 	}
 	return nil
 }

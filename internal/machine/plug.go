@@ -20,21 +20,35 @@ var aliases = map[string]string{
 // loaderType is -device loader, which is no device of the guest's.
 const loaderType = "loader"
 
+// Loader describes the properties of -device loader.
+var Loader = &option.Schema{Name: loaderType, Keys: []option.Key{
+	{Name: "addr", Type: option.Number, Help: "where to load to, or with cpu-num where to start"},
+	{Name: "cpu-num", Type: option.Number, Help: "the vCPU that is to start at the address"},
+	{Name: "data", Type: option.Number, Help: "a number to put at the address"},
+	{Name: "data-len", Type: option.Number, Help: "its length in bytes"},
+	{Name: "data-be", Type: option.Bool, Help: "whether it is put there big-endian", Default: "off"},
+	{Name: "file", Help: "the file to load"},
+	{Name: "force-raw", Type: option.Bool, Help: "load an executable as it is", Default: "off"},
+}}
+
 // plugConfigured plugs the devices of -device.
 func (m *Machine) plugConfigured() error {
 	for i := range m.Devices {
 		c := &m.Devices[i]
 		if err := m.plugDevice(c); err != nil {
-			return fmt.Errorf("-device %s: %w", c, err)
+			return fmt.Errorf("%s: %w", c, err)
 		}
 	}
 	return nil
 }
 
-// String returns the option in its text form.
+// String returns the option in the form in which it was given.
 func (c *DeviceConfig) String() string {
+	if c.Given != "" {
+		return c.Given
+	}
 	var b strings.Builder
-	b.WriteString(c.Driver)
+	b.WriteString("-device " + c.Driver)
 	if c.ID != "" {
 		b.WriteString(",id=" + c.ID)
 	}
@@ -109,6 +123,25 @@ func deviceNames() []string {
 	}
 	sort.Strings(names)
 	return names
+}
+
+// CheckDevice returns an error when -device does not take that name.
+func CheckDevice(name string) error {
+	if name == loaderType {
+		return nil
+	}
+	_, err := DeviceType(name)
+	return err
+}
+
+// DeviceAlias returns the further name of a device type, or "".
+func DeviceAlias(typeName string) string {
+	for alias, name := range aliases {
+		if name == typeName {
+			return alias
+		}
+	}
+	return ""
 }
 
 // DeviceTypes lists the types that -device takes.

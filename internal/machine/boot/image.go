@@ -6,6 +6,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // Image is a file to load: what it is called in messages, its content and how
@@ -43,7 +45,8 @@ func NewImage(what, name string, f File) (*Image, error) {
 
 // OpenImage opens a file as an image. The file is closed by the caller's Close.
 func OpenImage(what, name string) (*Image, io.Closer, error) {
-	f, err := os.Open(name)
+	// A pipe would hold up the opening until somebody writes to it.
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, fmt.Errorf("could not open %s '%s': %w", what, name, reason(err))
 	}
@@ -53,6 +56,19 @@ func OpenImage(what, name string) (*Image, io.Closer, error) {
 		return nil, nil, err
 	}
 	return i, f, nil
+}
+
+// ReadFile returns the content of a regular file of no more than limit bytes.
+func ReadFile(what, name string, limit int64) ([]byte, error) {
+	i, f, err := OpenImage(what, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if i.Size > limit {
+		return nil, fmt.Errorf("%s has %d bytes, more than the %d that there is room for", i, i.Size, limit)
+	}
+	return i.read(0, int(i.Size))
 }
 
 // reason takes the file's name out of an error that already says it.

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"govmd/internal/chardev"
+	"govmd/internal/machine"
+	"govmd/internal/object"
+)
+
+// defaultRAM is what a machine has when -m is not given.
+const defaultRAM = 128 << 20
+
+// firmwareDirs are where distributions put firmware.
+var firmwareDirs = []string{"/usr/share/seabios", "/usr/share/qemu", "/usr/lib/ipxe/qemu"}
+
+// configure turns what was asked for into the machine's configuration.
+func (v *vm) configure() error {
+	s := v.setup
+	name, _ := s.machineOpts.Get("type")
+	board, err := machine.NewBoard(name)
+	if err != nil {
+		return machineError(name, err)
+	}
+	info := board.Info()
+	for _, it := range s.machineOpts.Without("type") {
+		if err := object.SetText(board, it.Key, it.Value); err != nil {
+			return &usageError{fmt.Sprintf("-machine %s=%s", it.Key, it.Value),
+				fmt.Errorf("%w%s", err, propertyHint(board, it.Key))}
+		}
+	}
+	if name == "" {
+		name = info.Name
+	}
+	if s.smp == (machine.SMPOptions{}) {
+		one := uint64(1)
+		s.smp.CPUs = &one
+	}
+	if s.cfg.SMP, err = s.smp.Resolve(name, info.MaxCPUs); err != nil {
+		return err
+	}
+	if s.cfg.Accel, err = s.accels.choose(); err != nil {
+		return err
+	}
+	if s.cfg.RAM = s.ram; s.ram == 0 {
+		s.cfg.RAM = defaultRAM
+	}
+	s.cfg.Board = board
+	s.cfg.FirmwareDirs = append(s.cfg.FirmwareDirs, firmwareDirs...)
+	s.cfg.Lane, s.cfg.Events, s.cfg.Log = v.lane, &v.bus, v.log
+	s.cfg.Chardevs = &v.chardevs
+	s.cfg.Objects = func(id string) object.Object { return v.objects.Child(id) }
+	if err := v.defaults(info); err != nil {
+		return err
+	}
+	v.cfg = s.cfg
+	return nil
+}
+
+func machineError(name string, err error) error {
+	var names []string
+	for _, i := range machine.Boards() {
+		names = append(names, i.Name)
+		if i.Alias != "" {
+			names = append(names, i.Alias)
+		}
+	}
+	return &usageError{"-machine " + name, fmt.Errorf("%w%s", err, near(name, names))}
+}
+
+// propertyHint names the property that key may have been meant for.
+func propertyHint(o object.Object, key string) string {
+	if _, known := o.Obj().Property(key); known {
+		return ""
+	}
+	var names []string
+	for _, p := range o.Obj().Properties() {
+		names = append(names, p.Name)
+	}
+	return near(key, names)
+}
+
+// defaults adds the devices that a machine has unless told otherwise.
+func (v *vm) defaults(info *machine.Info) error {
+	s := v.setup
+	if !s.noDefaults && info.RAM && !s.hasSerial() {
+		if err := s.defaultSerial(); err != nil {
+			return err
+		}
+	}
+	copy(s.cfg.Serial[:], s.serials)
+	if s.debugCon != "" {
+		s.cfg.Devices = append(s.cfg.Devices, machine.DeviceConfig{
+			Driver: "isa-debugcon", Given: "-debugcon",
+			Props: []machine.PropSetting{{Name: "chardev", Text: s.debugCon}},
+		})
+	}
+	s.cfg.FirmwareSerial = s.nographic
+	if s.noDefaults || info.Alias != "pc" {
+		return nil
+	}
+	var missing []string
+	if s.vga == "" && s.display == "default" {
+		missing = append(missing, "display adapter (-vga none)")
+	}
+	if s.nic == "" {
+		missing = append(missing, "network card (-nic none)")
+	}
+	missing = append(missing, "CD-ROM and floppy drive (-nodefaults)")
+	v.log.Infof("of this machine's default devices these are not there yet and left out: %s", strings.Join(missing, ", "))
+	return nil
+}
+
+// hasSerial reports whether the user has said what serial ports there are.
+func (s *setup) hasSerial() bool {
+	return len(s.serials) > 0 || slices.ContainsFunc(s.cfg.Devices, func(d machine.DeviceConfig) bool {
+		return d.Driver == "isa-serial"
+	})
+}
+
+// defaultSerial is the first port: with -nographic on the terminal, which it
+// shares with the monitor where there is no other.
+func (s *setup) defaultSerial() error {
+	const id = "serial0"
+	cfg := chardev.Config{ID: id, Backend: chardev.NullConfig{}}
+	if s.nographic {
+		cfg.Backend, cfg.Mux = chardev.StdioConfig{Signal: s.noMonitor}, !s.noMonitor
+	}
+	s.serials = []string{id}
+	return s.addChardev("-nographic", cfg)
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"govmd/internal/chardev"
+	"govmd/internal/machine"
+	"govmd/internal/machine/qtest"
+	"govmd/internal/monitor"
+	"govmd/internal/qmp"
+	"govmd/internal/runstate"
+)
+
+// flushTime is how long the end waits for clients to read what they are sent.
+const flushTime = time.Second
+
+// serveMonitors puts the commands together and attaches the monitors.
+func (v *vm) serveMonitors(context.Context) error {
+	v.registry = qmp.NewRegistry()
+	v.monitor = monitor.New(monitor.Config{
+		Registry: v.registry, Lane: v.lane, Bus: &v.bus, Package: "govmd-" + version,
+	})
+	v.registry.Add(v.monitor.Commands()...)
+	v.registry.Add(v.machine.Commands()...)
+	v.registry.Add(v.machine.Run.Commands()...)
+	v.registry.AddEvents(runstate.Events()...)
+	v.registry.AddEvents(machine.Events()...)
+	for _, m := range v.setup.monitors {
+		if _, err := v.chardevs.Attach(m.chardev, v.monitor.Frontend(monitor.Options{Pretty: m.pretty})); err != nil {
+			return &usageError{m.given, err}
+		}
+	}
+	return nil
+}
+
+func (v *vm) closeMonitors() {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
+	defer cancel()
+	v.monitor.Close(ctx)
+}
+
+// serveQtest attaches the qtest server to the socket that -qtest names.
+func (v *vm) serveQtest(ctx context.Context) error {
+	text := v.setup.qtest
+	if text == "" {
+		return nil
+	}
+	given := "-qtest " + text
+	if v.cfg.Accel != "qtest" {
+		return &usageError{given, errors.New("goes with -accel qtest alone")}
+	}
+	const id = "qtest"
+	cfg, _, err := chardev.ParseShort(id, text)
+	if err == nil {
+		_, err = v.chardevs.Add(ctx, cfg)
+	}
+	if err == nil {
+		_, err = v.chardevs.Attach(id, qtest.Frontend(qtest.New(v.machine.QtestTarget())))
+	}
+	if err != nil {
+		return &usageError{given, err}
+	}
+	return nil
+}

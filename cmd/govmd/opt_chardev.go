@@ -1,0 +1,148 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"govmd/internal/chardev"
+	"govmd/internal/option"
+)
+
+// parse reads an option by its schema. Where help is asked for, s.help is set.
+func (s *setup) parse(schema *option.Schema, given, text string) (*option.Opts, error) {
+	list := option.Parse(text, schema.Implied)
+	if first := ""; schema.Implied != "" {
+		if first, _ = list.Get(schema.Implied); option.IsHelp(first) {
+			list = option.List{{Key: first, Value: "on", Short: true}}
+		}
+	}
+	o, err := schema.Check(list)
+	if err == nil && o.Help {
+		s.help = func() error { return printf("%s", schema.HelpText()) }
+		return o, nil
+	}
+	s.warn(given, list.Warnings()...)
+	return o, err
+}
+
+func applyChardev(s *setup, given, text string) error {
+	if option.IsHelp(text) {
+		s.help = func() error {
+			return printf("Available chardev backend types:\n  %s\n", strings.Join(chardev.Backends(), "\n  "))
+		}
+		return nil
+	}
+	o, err := s.parse(chardev.Schema, given, text)
+	if err != nil || o.Help {
+		return err
+	}
+	cfg, err := chardev.FromOptions(o)
+	if err != nil {
+		return err
+	}
+	return s.addChardev(given, cfg)
+}
+
+func (s *setup) addChardev(given string, cfg chardev.Config) error {
+	for _, c := range s.chardevs {
+		if c.ID == cfg.ID {
+			return fmt.Errorf("Duplicate ID '%s' for chardev", cfg.ID)
+		}
+	}
+	s.chardevs = append(s.chardevs, chardevSetup{cfg, given})
+	return nil
+}
+
+// short adds a character device that an option describes in its short form, and
+// returns its ID.
+func (s *setup) short(given, id, text string) (string, error) {
+	if existing, ok := strings.CutPrefix(text, "chardev:"); ok {
+		return existing, nil
+	}
+	cfg, mux, err := chardev.ParseShort(id, text)
+	if err != nil {
+		return "", err
+	}
+	cfg.Mux = cfg.Mux || mux
+	if mux {
+		// A console that is shared with a monitor passes Ctrl-C on to the guest.
+		if io, ok := cfg.Backend.(chardev.StdioConfig); ok && !strings.Contains(text, "signal=") {
+			io.Signal = false
+			cfg.Backend = io
+		}
+	}
+	return id, s.addChardev(given, cfg)
+}
+
+const maxSerial = 4
+
+func applySerial(s *setup, given, text string) error {
+	n := len(s.serials)
+	if n == maxSerial {
+		return fmt.Errorf("there are no more than %d serial ports", maxSerial)
+	}
+	id := ""
+	if text != "none" {
+		var err error
+		if id, err = s.short(given, fmt.Sprintf("serial%d", n), text); err != nil {
+			return err
+		}
+	}
+	s.serials = append(s.serials, id)
+	return nil
+}
+
+func applyDebugCon(s *setup, given, text string) (err error) {
+	if s.debugCon != "" {
+		return errors.New("there is one debug console already; -device isa-debugcon,iobase=...,chardev=... adds more")
+	}
+	s.debugCon, err = s.short(given, "debugcon", text)
+	return err
+}
+
+func applyQMP(pretty bool) func(*setup, string, string) error {
+	return func(s *setup, given, text string) error {
+		id, err := s.short(given, fmt.Sprintf("compat_monitor%d", len(s.monitors)), text)
+		if err != nil {
+			return err
+		}
+		s.addMonitor(monitorSetup{id, pretty, given})
+		return nil
+	}
+}
+
+func (s *setup) addMonitor(m monitorSetup) {
+	s.monitors = append(s.monitors, m)
+	s.noMonitor = true
+}
+
+var monSchema = &option.Schema{Name: "mon", Implied: "chardev", Keys: []option.Key{
+	{Name: "chardev"}, {Name: "mode", Help: "control"}, {Name: "pretty", Type: option.Bool},
+}}
+
+func applyMon(s *setup, given, text string) error {
+	o, err := s.parse(monSchema, given, text)
+	if err != nil || o.Help {
+		return err
+	}
+	switch {
+	case !o.Has("chardev"):
+		return errors.New("Parameter 'chardev' is missing")
+	case o.Str("mode") == "" || o.Str("mode") == "readline":
+		return errors.New("a human monitor (mode=readline) is not supported yet: mode=control is")
+	case o.Str("mode") != "control":
+		return fmt.Errorf("Parameter 'mode' does not accept value '%s'", o.Str("mode"))
+	}
+	s.addMonitor(monitorSetup{o.Str("chardev"), o.Bool("pretty", false), given})
+	return nil
+}
+
+// applyMonitor takes -monitor, which is for humans: there can be none only.
+func applyMonitor(s *setup, _, text string) error {
+	if text != "none" && text != "null" {
+		return errors.New("a human monitor is not supported yet: 'none' is; -qmp serves programs")
+	}
+	s.noMonitor = true
+	return nil
+}
