@@ -29,9 +29,10 @@ type Handler interface {
 // Spec says which accesses a region takes from the guest and which its handler
 // implements. Zero values mean 1 to 8 bytes taken, and 1 to 8 implemented.
 //
-// An access that is not aligned to its size is split into aligned ones, unless
-// the region takes unaligned ones. Then what is smaller than Min or larger than
-// Max reads as all ones and is not written. What remains reaches the handler: if
+// An access that is larger than Max is split, as a bus does it that is narrower
+// than the processor's; so is one that is not aligned to its size, unless the
+// region takes those. Then what is smaller than Min reads as all ones and is not
+// written. What remains reaches the handler: if
 // larger than ImplMax in pieces, lowest first; if smaller than ImplMin as a part
 // of the aligned ImplMin bytes around it, the others being written as zero.
 // Multi-byte values are little-endian.

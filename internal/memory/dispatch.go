@@ -8,20 +8,20 @@ import (
 // Read reads len(p) bytes from RAM, ROM and devices, which are accessed in
 // pieces that they take. What is not mapped reads as all ones. The only error is
 // FaultGone; p is all ones then where the memory is missing.
-func (sp *Space) Read(addr uint64, p []byte) error { return sp.read(addr, p, true) }
+func (sp *Space) Read(addr uint64, p []byte) error { return sp.read(addr, p) }
 
 // Write is the counterpart of Read. What is not mapped or read-only ignores it.
-func (sp *Space) Write(addr uint64, p []byte) error { return sp.write(addr, p, true) }
+func (sp *Space) Write(addr uint64, p []byte) error { return sp.write(addr, p) }
 
 // ReadIO makes one access of len(p) bytes, at most 8, for the guest: this is what
 // a vCPU's exit calls. It takes no lock and allocates nothing.
 func (sp *Space) ReadIO(addr uint64, p []byte) {
-	_ = sp.read(addr, p, false) // missing memory reads as all ones
+	_ = sp.read(addr, p) // missing memory reads as all ones
 }
 
 // WriteIO is the counterpart of ReadIO. Where an ioeventfd matches, it signals that.
 func (sp *Space) WriteIO(addr uint64, p []byte) {
-	_ = sp.write(addr, p, false) // a write to missing memory is lost
+	_ = sp.write(addr, p) // a write to missing memory is lost
 }
 
 // enter finds who serves addr and goes inside: leave must follow. rest is how
@@ -63,7 +63,7 @@ func (e *entry) toHandler(write bool) bool {
 	return e.ops != nil && (write || e.block == nil)
 }
 
-func (sp *Space) read(addr uint64, p []byte, bulk bool) (err error) {
+func (sp *Space) read(addr uint64, p []byte) (err error) {
 	for len(p) > 0 {
 		if addr > sp.last {
 			fillOnes(p)
@@ -76,7 +76,7 @@ func (sp *Space) read(addr uint64, p []byte, bulk bool) (err error) {
 		}
 		switch off := addr - e.first; {
 		case e.toHandler(false):
-			e.ops.read(e.off+off, p[:n], bulk)
+			e.ops.read(e.off+off, p[:n])
 		case e.block != nil:
 			if e2 := e.block.readAt(e.blockOff+off, p[:n]); e2 != nil {
 				fillOnes(p[:n])
@@ -95,7 +95,7 @@ func (sp *Space) read(addr uint64, p []byte, bulk bool) (err error) {
 	return err
 }
 
-func (sp *Space) write(addr uint64, p []byte, bulk bool) (err error) {
+func (sp *Space) write(addr uint64, p []byte) (err error) {
 	for len(p) > 0 {
 		if addr > sp.last {
 			return err
@@ -107,7 +107,7 @@ func (sp *Space) write(addr uint64, p []byte, bulk bool) (err error) {
 		}
 		switch off := addr - e.first; {
 		case e.toHandler(true):
-			e.write(e.off+off, p[:n], bulk)
+			e.write(e.off+off, p[:n])
 		case e.block != nil && !e.readOnly:
 			if e2 := e.block.writeAt(e.blockOff+off, p[:n]); e2 != nil {
 				err = e2
@@ -146,23 +146,19 @@ func (sp *Space) WriteROM(addr uint64, p []byte) error {
 	return nil
 }
 
-// piece returns how many of n bytes at off make the next access: a power of two,
-// aligned unless the region takes others.
-func (o *ops) piece(off uint64, n int, bulk bool) int {
-	most := 8
-	if bulk {
-		most = o.spec.Max
-	}
-	size := floorPow2(min(n, most))
+// piece returns how many of n bytes at off make the next access: a power of two
+// that the region takes, aligned unless it takes others.
+func (o *ops) piece(off uint64, n int) int {
+	size := floorPow2(min(n, o.spec.Max))
 	if !o.spec.Unaligned && off != 0 {
 		size = min(size, 1<<min(bits.TrailingZeros64(off), 3))
 	}
 	return size
 }
 
-func (o *ops) read(off uint64, p []byte, bulk bool) {
+func (o *ops) read(off uint64, p []byte) {
 	for len(p) > 0 {
-		size := o.piece(off, len(p), bulk)
+		size := o.piece(off, len(p))
 		put(p[:size], o.readPiece(off, size))
 		p, off = p[size:], off+uint64(size)
 	}
@@ -179,7 +175,7 @@ func (o *ops) fits(off uint64, size int) bool {
 func (o *ops) readPiece(off uint64, size int) uint64 {
 	s := &o.spec
 	switch {
-	case size < s.Min || size > s.Max || !o.fits(off, size):
+	case size < s.Min || !o.fits(off, size):
 		return ^uint64(0)
 	case size > s.ImplMax:
 		var v uint64
@@ -199,13 +195,14 @@ func (o *ops) readPiece(off uint64, size int) uint64 {
 	return o.h.ReadIO(off, size)
 }
 
-func (e *entry) write(off uint64, p []byte, bulk bool) {
+func (e *entry) write(off uint64, p []byte) {
+	// As the kernel does it, the whole write is looked at first.
 	if len(e.fds) > 0 && e.signal(off, p) {
 		return
 	}
-	for len(p) > 0 {
-		size := e.ops.piece(off, len(p), bulk)
-		if !bulk || len(e.fds) == 0 || !e.signal(off, p[:size]) {
+	for whole := len(p); len(p) > 0; {
+		size := e.ops.piece(off, len(p))
+		if size == whole || len(e.fds) == 0 || !e.signal(off, p[:size]) {
 			e.ops.writePiece(off, size, value(p[:size]))
 		}
 		p, off = p[size:], off+uint64(size)
@@ -215,7 +212,7 @@ func (e *entry) write(off uint64, p []byte, bulk bool) {
 func (o *ops) writePiece(off uint64, size int, v uint64) {
 	s := &o.spec
 	switch {
-	case size < s.Min || size > s.Max || !o.fits(off, size):
+	case size < s.Min || !o.fits(off, size):
 	case size > s.ImplMax:
 		for i := 0; i < size; i += s.ImplMax {
 			o.h.WriteIO(off+uint64(i), s.ImplMax, v>>(8*i)&ones(s.ImplMax))
