@@ -37,7 +37,9 @@ type DirtySource interface {
 type sourceHandle struct{ src DirtySource }
 
 // AddDirtySource adds a source until remove is called. Its logging is turned on
-// for the blocks that are being tracked, an error from which is returned.
+// for the blocks that are being tracked, an error from which is returned. remove
+// leaves the logging as it is; when it has returned, no call of Sync is under way
+// nor will be made. It must not be called by Sync.
 func (s *System) AddDirtySource(src DirtySource) (remove func(), err error) {
 	s.begin()
 	defer s.end()
@@ -62,6 +64,9 @@ func (s *System) AddDirtySource(src DirtySource) (remove func(), err error) {
 		defer s.end()
 		list := slices.DeleteFunc(slices.Clone(*s.sources.Load()), func(x *sourceHandle) bool { return x == h })
 		s.sources.Store(&list)
+		// A harvest that has the old list does not need the topology lock.
+		s.harvest.Lock()
+		defer s.harvest.Unlock()
 	}, nil
 }
 

@@ -265,3 +265,40 @@ func TestNoWriteIsMissed(t *testing.T) {
 		t.Errorf("copied %v, written %v", copied, last)
 	}
 }
+
+// slowSource is a source whose log takes its time.
+type slowSource struct {
+	began, goOn chan struct{}
+	ended       atomic.Bool
+}
+
+func (*slowSource) SetLogging(*Block, bool) error { return nil }
+
+func (l *slowSource) Sync(*Block, func(page, bits uint64)) error {
+	close(l.began)
+	<-l.goOn
+	for range 1000 {
+		runtime.Gosched() // let the remover go ahead if it can
+	}
+	l.ended.Store(true)
+	return nil
+}
+
+// Who has removed a source may close what it reads its log from.
+func TestRemovedSourceIsIdle(t *testing.T) {
+	s := NewSystem()
+	b := newBlock(t, s, "ram", PageSize)
+	l := &slowSource{began: make(chan struct{}), goOn: make(chan struct{})}
+	remove, err := s.AddDirtySource(l)
+	must(t, err)
+	must(t, s.NewDirtyConsumer("c").Start())
+	synced := make(chan error, 1)
+	go func() { synced <- s.Sync(b) }()
+	<-l.began
+	close(l.goOn)
+	remove()
+	if !l.ended.Load() {
+		t.Error("a removed source is being asked for its log")
+	}
+	must(t, <-synced)
+}

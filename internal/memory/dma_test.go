@@ -259,3 +259,22 @@ func TestWindowDisabledWhileMapChanges(t *testing.T) {
 	d.SetEnabled(true)
 	must(t, w.StoreU32(0, 1))
 }
+
+// A closed window takes hold of nothing when the map changes, whatever its address.
+func TestClosedWindowStaysClosed(t *testing.T) {
+	s := NewSystem()
+	sp := s.NewSpace("memory", 0)
+	b := newBlock(t, s, "ram", PageSize)
+	r := s.NewRAM("ram", b, 0, 0)
+	must(t, sp.Root().Add(0, r))
+	w, err := sp.NewDMA("d").Window(0, 8, true)
+	must(t, err)
+	w.Close()
+	must(t, sp.Root().Add(0x10000, s.NewIO("dev", 8, &nullHandler{}, Spec{})))
+	if _, err := w.LoadU32(0); err == nil {
+		t.Error("a closed window can be read")
+	}
+	if n := b.windows.Load(); n != 1 {
+		t.Errorf("the closed window holds the block (%d)", n-1)
+	}
+}

@@ -26,7 +26,7 @@ type System struct {
 
 	consumers []*DirtyConsumer                // the active ones
 	sources   atomic.Pointer[[]*sourceHandle] // replaced under topo
-	harvest   sync.Mutex                      // one harvest at a time; taken without topo
+	harvest   sync.Mutex                      // one harvest at a time; its holder never takes topo
 
 	quiet quiet
 }

@@ -56,6 +56,10 @@ func (w *Window) drop() {
 
 // lookUp finds the RAM in the present map.
 func (w *Window) lookUp() {
+	if w.size == 0 { // closed
+		w.why = FaultRange
+		return
+	}
 	w.gen = w.d.sp.gen.Load() // before the table: the next access looks again if it changes now
 	b, why := w.d.borrow(w.d.sp.table.Load(), w.addr, w.size, w.write)
 	if why == FaultDisabled { // says nothing about the map
