@@ -84,6 +84,14 @@ func Add(parent, child Object, name string) error {
 	if c.parent != nil {
 		return fmt.Errorf("object '%s' has a parent already", c.Path())
 	}
+	if name == "" || strings.Contains(name, "/") {
+		return fmt.Errorf("'%s' cannot name an object: names are not empty and have no slash", name)
+	}
+	for up := p; up != nil; up = up.parent {
+		if up == c {
+			return fmt.Errorf("object '%s' cannot be placed below itself", p.Path())
+		}
+	}
 	if stem, ok := strings.CutSuffix(name, "[*]"); ok {
 		for i := 0; ; i++ {
 			name = fmt.Sprintf("%s[%d]", stem, i)
@@ -136,7 +144,7 @@ func (n *Node) Child(name string) Object {
 	return nil
 }
 
-// Path returns the canonical path, "/" for the root.
+// Path returns the canonical path, "/" for the root and for what has no place.
 func (n *Node) Path() string {
 	if n.parent == nil {
 		return "/"

@@ -57,11 +57,16 @@ func TestSetText(t *testing.T) {
 		{"on", "maybe", "", "Parameter 'on' expects 'on' or 'off'"},
 		{"small", "255", "255", ""},
 		{"small", "0x10", "16", ""},
-		{"small", "256", "", "Parameter 'small' expects uint8"},
-		{"small", "-1", "", "Parameter 'small' expects uint8"},
+		{"small", "010", "8", ""},
+		{"small", "256", "", "Parameter 'small' expects uint8_t"},
+		{"small", "-1", "", "Parameter 'small' expects uint8_t"},
+		{"small", "0b11", "", "Parameter 'small' expects integer"},
+		{"small", "1_0", "", "Parameter 'small' expects integer"},
+		{"small", "", "", "Parameter 'small' expects integer"},
+		{"wide", "9223372036854775808", "", "Parameter 'wide' expects int64_t"},
 		{"wide", "-9223372036854775808", "-9223372036854775808", ""},
 		{"size", "1.5k", "1536", ""},
-		{"size", "lots", "", "size"},
+		{"size", "lots", "", "Parameter 'size' expects size"},
 		{"mode", "on", "on", ""},
 		{"mode", "perhaps", "", "does not accept value 'perhaps'"},
 		{"feature", "off", "false", ""},
@@ -94,7 +99,7 @@ func TestSetTyped(t *testing.T) {
 		err   string
 	}{
 		{"small", int64(5), ""},
-		{"small", uint64(1 << 40), "expects uint8"},
+		{"small", uint64(1 << 40), "expects uint8_t"},
 		{"small", "5", "Invalid parameter type for 'small', expected: integer"},
 		{"on", "on", "Invalid parameter type for 'on', expected: boolean"},
 		{"text", true, "expected: string"},
@@ -145,5 +150,13 @@ func TestTree(t *testing.T) {
 	again, _ := New("test-widget")
 	if err := Add(anon, again, "device[1]"); err == nil {
 		t.Error("two children of one name")
+	}
+	for _, name := range []string{"", "a/b", "/"} {
+		if err := Add(anon, again, name); err == nil {
+			t.Errorf("an object is named %q", name)
+		}
+	}
+	if err := Add(anon, root, "loop"); err == nil {
+		t.Error("the root is below itself")
 	}
 }

@@ -1,10 +1,9 @@
 package object
 
 import (
+	"errors"
 	"fmt"
 	"math"
-	"strconv"
-	"strings"
 
 	"govmd/internal/option"
 )
@@ -86,16 +85,18 @@ func Int[T Object, I integer](name string, field func(T) *I, def I, desc string)
 	return Property{
 		Name: name, Type: kind, Description: desc, Default: toWide(def),
 		Parse: func(s string) (any, error) {
+			var v any
+			var err error
 			if signed {
-				v, err := strconv.ParseInt(s, 0, 64)
-				if err != nil {
-					return nil, &TypeError{name, kind, true}
-				}
-				return v, nil
+				v, err = option.ParseInt(s)
+			} else {
+				v, err = option.ParseUint(s)
 			}
-			v, err := strconv.ParseUint(s, 0, 64)
-			if err != nil {
-				return nil, &TypeError{name, kind, true}
+			switch {
+			case errors.Is(err, option.ErrRange):
+				return nil, &TypeError{name, kind + "_t", true}
+			case err != nil:
+				return nil, &TypeError{name, "integer", true}
 			}
 			return v, nil
 		},
@@ -118,7 +119,7 @@ func Size[T Object](name string, field func(T) *uint64, def uint64, desc string)
 	p.Parse = func(s string) (any, error) {
 		v, err := option.ParseSize(s)
 		if err != nil {
-			return nil, &TypeError{name, "a non-negative number below 2^64", true}
+			return nil, &TypeError{name, "size", true}
 		}
 		return v, nil
 	}
@@ -248,7 +249,7 @@ func toWide[I integer](v I) any {
 
 func fromAny[I integer](name, kind string, v any) (I, error) {
 	var i I
-	rangeErr := &TypeError{name, kind, true}
+	rangeErr := &TypeError{name, kind + "_t", true}
 	switch v := v.(type) {
 	case int:
 		return fromAny[I](name, kind, int64(v))
@@ -268,7 +269,7 @@ func fromAny[I integer](name, kind string, v any) (I, error) {
 		}
 		return fromAny[I](name, kind, int64(v))
 	default:
-		return 0, &TypeError{Name: name, Expected: strings.TrimRight(strings.TrimPrefix(kind, "u"), "0123456789") + "eger"}
+		return 0, &TypeError{Name: name, Expected: "integer"}
 	}
 	return i, nil
 }

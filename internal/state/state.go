@@ -17,6 +17,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 
@@ -51,7 +52,8 @@ type Entry struct {
 	// PostLoad, when not nil, runs after all entries are loaded, in load order.
 	PostLoad func() error
 	// Subsections are parts that are saved only when needed, so that a state
-	// which does not need them stays loadable by those who do not know them.
+	// which does not need them stays loadable by those who do not know them. What
+	// an absent one holds is as a reset, or Load, leaves it.
 	Subsections []Subsection
 }
 
@@ -74,8 +76,9 @@ func Of[S any](id string, version int, save func() S, load func(*S) error) Entry
 	}
 }
 
-// Ignorable is implemented by saved types that have had fields which a loader
-// may drop without harm.
+// Ignorable is implemented by the saved types of entries and subsections, not
+// by those of their fields, that have had fields which a loader may drop without
+// harm.
 type Ignorable interface {
 	IgnorableFields() []string
 }
@@ -125,19 +128,17 @@ func (r *Registry) Register(e Entry) (remove func(), err error) {
 	}
 	r.entries[e.ID] = &e
 	r.order = append(r.order, e.ID)
-	return func() { r.remove(e.ID) }, nil
+	return func() { r.remove(&e) }, nil
 }
 
-func (r *Registry) remove(id string) {
+func (r *Registry) remove(e *Entry) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.entries, id)
-	for i, x := range r.order {
-		if x == id {
-			r.order = append(r.order[:i], r.order[i+1:]...)
-			break
-		}
+	if r.entries[e.ID] != e {
+		return // gone before, and the ID may be another's
 	}
+	delete(r.entries, e.ID)
+	r.order = slices.DeleteFunc(r.order, func(id string) bool { return id == e.ID })
 }
 
 // RegisterIterative adds an iterative entry. The returned function removes it.
@@ -155,7 +156,9 @@ func (r *Registry) RegisterIterative(it Iterative) (remove func(), err error) {
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		delete(r.iterative, id)
+		if r.iterative[id] == it {
+			delete(r.iterative, id)
+		}
 	}, nil
 }
 
@@ -181,12 +184,7 @@ func (r *Registry) Block(reason error) (unblock func()) {
 	return func() {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		for i, x := range r.blockers {
-			if x == b {
-				r.blockers = append(r.blockers[:i], r.blockers[i+1:]...)
-				return
-			}
-		}
+		r.blockers = slices.DeleteFunc(r.blockers, func(x *blocker) bool { return x == b })
 	}
 }
 
@@ -216,6 +214,7 @@ var (
 	strict = must(cbor.DecOptions{
 		DupMapKey:         cbor.DupMapKeyEnforcedAPF,
 		ExtraReturnErrors: cbor.ExtraDecErrorUnknownField,
+		FieldNameMatching: cbor.FieldNameMatchingCaseSensitive,
 		MaxNestedLevels:   32,
 	}.DecMode())
 )
@@ -285,8 +284,8 @@ func encode(save func() (any, error)) ([]byte, error) {
 }
 
 // LoadAll applies a saved machine: every registered entry must be there and
-// nothing else may be. It runs on the lane with the machine stopped; after an
-// error the machine is in no usable state.
+// nothing else may be. It runs on the lane with the machine stopped and just
+// reset; after an error the machine is in no usable state.
 func (r *Registry) LoadAll(saved []Saved) error {
 	byID := make(map[string]*Saved, len(saved))
 	for i := range saved {
@@ -306,8 +305,10 @@ func (r *Registry) LoadAll(saved []Saved) error {
 			return fmt.Errorf("loading %s: %w", e.ID, err)
 		}
 	}
-	for id := range byID {
-		return fmt.Errorf("saved state has %q, which this machine lacks: was it made with the same options?", id)
+	for i := range saved {
+		if id := saved[i].ID; byID[id] != nil {
+			return fmt.Errorf("saved state has %q, which this machine lacks: was it made with the same options?", id)
+		}
 	}
 	for _, e := range list {
 		if e.PostLoad == nil {

@@ -56,6 +56,8 @@ func TestLoadRefuses(t *testing.T) {
 	}
 	unknown := good[0]
 	unknown.Data, _ = Encode(wider{})
+	otherCase := good[0]
+	otherCase.Data, _ = Encode(map[string]int{"Count": 1})
 	newer := good[0]
 	newer.Version = 2
 	bad := good[0]
@@ -68,6 +70,7 @@ func TestLoadRefuses(t *testing.T) {
 		"unknown entry":  {append(good[:1:1], Saved{ID: "u"}), `has "u"`},
 		"twice":          {append(good[:1:1], good[0]), "twice"},
 		"unknown field":  {[]Saved{unknown}, "unknown field"},
+		"other case":     {[]Saved{otherCase}, "unknown field"},
 		"newer version":  {[]Saved{newer}, "version 2 is not supported"},
 		"malformed data": {[]Saved{bad}, "loading t"},
 	} {
@@ -141,6 +144,28 @@ func TestBlock(t *testing.T) {
 	unblock()
 	if _, err := r.SaveAll(); err != nil {
 		t.Error(err)
+	}
+}
+
+// Taking an entry back twice does not take what another registered since.
+func TestRemove(t *testing.T) {
+	var r Registry
+	a, b := &timer{}, &timer{timerState{5, 5}}
+	remove, err := r.Register(a.entry("t"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Register(b.entry("t")); err == nil {
+		t.Error("one ID is registered twice")
+	}
+	remove()
+	if _, err := r.Register(b.entry("t")); err != nil {
+		t.Fatal(err)
+	}
+	remove()
+	saved, err := r.SaveAll()
+	if err != nil || len(saved) != 1 {
+		t.Errorf("%d entries are saved, %v", len(saved), err)
 	}
 }
 
