@@ -70,7 +70,7 @@ func (c *Core) Init(info Info) error {
 	c.config = make([]byte, info.ConfigSize)
 	c.transport = bus.transport
 	c.dma = bus.transport.DMA()
-	w, err := worker.New(c.Describe())
+	w, err := worker.New(c.Title())
 	if err != nil {
 		return err
 	}
@@ -116,6 +116,23 @@ func (c *Core) checkProperties() error {
 		return fmt.Errorf("%s: reset of single queues is not supported: leave out queue_reset=on", c.Describe())
 	}
 	return nil
+}
+
+// UserID returns the user's name for the device, or for the function that it
+// is the inside of; "" when there is none.
+func (c *Core) UserID() string {
+	if outer, ok := c.Parent().(device.Device); ok && c.ID() == "" {
+		return outer.Dev().ID()
+	}
+	return c.ID()
+}
+
+// Title names the device for people: by its ID, or by its type.
+func (c *Core) Title() string {
+	if id := c.UserID(); id != "" {
+		return id
+	}
+	return c.TypeName()
 }
 
 // Worker returns the thread that serves the device's queues.

@@ -7,6 +7,35 @@
 // registers to the driver and provides a virtio-bus into which device code is
 // plugged. A queue (package virtq) sees only memory.
 //
+// A device looks like this:
+//
+//	type Device struct {
+//		virtio.Core
+//		queue *virtio.Queue
+//	}
+//
+//	func (d *Device) Realize() error {
+//		if err := d.Init(virtio.Info{ID: 42, Features: 1 << 0, ConfigSize: 8}); err != nil {
+//			return err
+//		}
+//		d.queue = d.AddQueue(128, d.handle)
+//		return nil
+//	}
+//
+//	func (d *Device) handle(q *virtio.Queue) {
+//		for e := q.Pop(); e != nil; e = q.Pop() {
+//			// e.ReadAt, e.WriteAt, or e.Readable and e.Writable for a back end
+//			q.Push(e, written) // now, or later from any goroutine
+//		}
+//		q.Notify()
+//	}
+//
+//	func init() { virtio.Register(virtio.Kind{Name: "virtio-x", ...}) }
+//
+// Handlers never wait: what cannot be finished at once is finished by a back
+// end's callback, and a handler that leaves elements in its queue is kicked by
+// whatever it waits for.
+//
 // Lock order, outermost first: the transport's lock, the worker (no queue
 // handler runs), device code's lock, Core's mu, the queue's lock, the
 // transport's interrupt lock. Core calls device code with no lock of its own

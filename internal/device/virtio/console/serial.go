@@ -106,11 +106,7 @@ func (d *Device) Realize() error {
 // busName is the user's name for the device, or for the function that it is in,
 // with the number of the bus.
 func (d *Device) busName() string {
-	id := d.ID()
-	if outer, ok := d.Parent().(device.Device); ok && id == "" {
-		id = outer.Dev().ID()
-	}
-	if id != "" {
+	if id := d.UserID(); id != "" {
 		return id + ".0"
 	}
 	n := 0

@@ -30,7 +30,6 @@ type Device struct {
 	ioeventfd     bool
 	pioNotify     bool
 	pagePerVQ     bool
-	busMasterBug  bool
 	class         uint32
 
 	legacy, modern bool

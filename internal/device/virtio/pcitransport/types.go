@@ -14,7 +14,6 @@ func init() {
 			object.Bool("ioeventfd", func(d *Device) *bool { return &d.ioeventfd }, true, "on/off"),
 			object.Bool("modern-pio-notify", func(d *Device) *bool { return &d.pioNotify }, false, "on/off"),
 			object.Bool("page-per-vq", func(d *Device) *bool { return &d.pagePerVQ }, false, "on/off"),
-			object.Bool("virtio-pci-bus-master-bug-migration", func(d *Device) *bool { return &d.busMasterBug }, false, "on/off"),
 		},
 	})
 	virtio.ForEachKind(register)
