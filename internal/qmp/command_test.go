@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"govmd/internal/qmp/qjson"
+	"govmd/internal/qmp/qmptest"
 )
 
 type linkArgs struct {
@@ -204,20 +205,10 @@ func TestSchema(t *testing.T) {
 	if got := fmt.Sprint(kinds); got != "map[alternate:1 array:2 builtin:3 command:4 enum:2 event:2 object:9]" {
 		t.Errorf("%s\n%s", got, text)
 	}
-	// Whatever is referred to is described.
-	var walk func(v Value)
-	walk = func(v Value) {
-		switch key := string(v.Key()); key {
-		case "type", "arg-type", "ret-type", "element-type":
-			if _, ok := entries[v.Text()]; !ok {
-				t.Errorf("%s %q is not described", key, v.Text())
-			}
-		}
-		for c := v.First(); c.Exists(); c = c.Next() {
-			walk(c)
-		}
+	r := testRegistry()
+	if err := qmptest.CheckSchema(text, r.Names(), r.EventNames()); err != nil {
+		t.Error(err)
 	}
-	walk(doc.Root())
 
 	get := func(name string) string { return string(entries[name].Append(nil)) }
 	arg := entries["blockdev-add"].Get("arg-type").Text()
