@@ -128,8 +128,12 @@ func (m *Machine) Drive(data []byte, ranges ...Range) {
 	}
 }
 
-func (m *Machine) step(p *program, ranges []Range) {
+// step does one thing, and returns what it has read.
+func (m *Machine) step(p *program, ranges []Range) (v uint64) {
 	op := p.next()
+	if n := len(m.actions); n > 0 && op&15 >= 10 && op&15 <= 11 {
+		return m.actions[int(op>>4)%n](p.word)
+	}
 	switch op & 15 {
 	case 12: // up to 255 ns, 65 us, 17 ms or 4 s of guest time
 		m.Advance(time.Duration(p.word(1) << (8 * (op >> 4 & 3))))
@@ -162,11 +166,12 @@ func (m *Machine) step(p *program, ranges []Range) {
 			size = 4
 		}
 		if op&1 != 0 {
-			m.read(s, r.Addr+off, size)
+			v = m.read(s, r.Addr+off, size)
 		} else {
 			m.write(s, r.Addr+off, size, p.word(size))
 		}
 	}
+	return v
 }
 
 func (m *Machine) space(r Range) *memory.Space {

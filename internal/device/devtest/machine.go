@@ -42,6 +42,8 @@ type Machine struct {
 
 	chardevs map[string]*Chardev
 	objects  map[string]object.Object
+	actions  []Action
+	watches  []func() any
 
 	mu     sync.Mutex
 	calls  []string

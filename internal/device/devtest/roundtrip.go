@@ -27,7 +27,7 @@ func RoundTrip(t *testing.T, mk, drive func(*Machine)) (from, to *Machine) {
 	return from, to
 }
 
-func roundTrip(t *testing.T, from, to *Machine) {
+func roundTrip(t testing.TB, from, to *Machine) {
 	t.Helper()
 	now := from.Env.Clock.Virtual.Now()
 	from.Do(func() {
