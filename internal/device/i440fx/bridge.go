@@ -60,11 +60,8 @@ func (b *Bridge) ConfigWritten(off, size int) {
 	}
 }
 
-// ConfigReloaded implements pci.ConfigReloader: a reset unlocks SMRAM.
-func (b *Bridge) ConfigReloaded() {
-	b.Config().Writable(regSMRAM, 1, smramOpen|smramClosed|smramLocked|smramEnable)
-	b.update()
-}
+// ConfigReloaded implements pci.ConfigReloader.
+func (b *Bridge) ConfigReloaded() { b.update() }
 
 // update makes the map of the first megabyte follow the registers.
 func (b *Bridge) update() {

@@ -98,10 +98,12 @@ func (h *Host) Realize() error {
 func (h *Host) makeSpaces() error {
 	sys := h.Env().Memory
 	h.pciSpace = sys.NewSpace("pci", 0)
+	h.Defer(h.pciSpace.Close)
 	if err := h.pciSpace.Root().Add(0, sys.NewAlias("pci", h.mem, 0, 0)); err != nil {
 		return err
 	}
 	h.ramSpace = sys.NewSpace("ram below 1 MiB", firstMiB)
+	h.Defer(h.ramSpace.Close)
 	return h.ramSpace.Root().Add(0, sys.NewAlias("ram", h.RAM, 0, firstMiB))
 }
 

@@ -296,6 +296,23 @@ var fuzzRanges = []devtest.Range{
 	devtest.Ports(pci.PortConfigAddress, 8), devtest.Ports(pci.PortConfigData, 4), devtest.MMIO(vgaStart, 0x60000),
 }
 
+// registers are those that shape the map.
+var registers = []int{0x59, 0x5a, 0x5b, 0x5c, 0x5d, 0x5e, 0x5f, 0x72, 0x57, 0x04}
+
+func TestTwin(t *testing.T) {
+	devtest.Twin(t, func(m *devtest.Machine) {
+		b := onto(m)
+		m.AddAction(func(next func(int) uint64) uint64 {
+			reg := registers[int(next(1))%len(registers)]
+			b.setCfg8(reg, uint8(next(1)))
+			return uint64(b.cfg8(reg))
+		})
+		m.AddAction(func(next func(int) uint64) uint64 {
+			return uint64(b.Read32(vgaStart + next(2)<<2))
+		})
+	}, fuzzRanges...)
+}
+
 func FuzzAccess(f *testing.F) {
 	devtest.FuzzIO(f, func(m *devtest.Machine) { onto(m) }, fuzzRanges...)
 }
@@ -309,9 +326,8 @@ func FuzzRegisters(f *testing.F) {
 	f.Add([]byte{0, 0x30, 1, 1, 0x20, 7, 3, 0x11, 200, 9, 0x4a, 3})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		b := newBed(t)
-		regs := []int{0x59, 0x5a, 0x5b, 0x5c, 0x5d, 0x5e, 0x5f, 0x72, 0x57, 0x04}
 		for i := 0; i < 300 && len(data) >= 3; i++ {
-			b.setCfg8(regs[int(data[0])%len(regs)], data[1])
+			b.setCfg8(registers[int(data[0])%len(registers)], data[1])
 			addr := 0xa0000 + uint64(data[2])<<10 + uint64(data[0])
 			b.Write32(addr, b.Read32(addr))
 			data = data[3:]

@@ -113,7 +113,7 @@ func (b *bar) target(d *Device) (addr uint64, ok bool) {
 	}
 	addr &^= b.size - 1
 	last := addr + b.size - 1
-	sized := last == 1<<32-1 //XX last != 1<<32-1 // half of a 64-bit register's sizing
+	sized := last == 1<<32-1 // also half of a 64-bit register's sizing
 	return addr, addr != 0 && last > addr && last < end && !sized
 }
 

@@ -91,8 +91,12 @@ type Device struct {
 	intx      intx
 	msi       *msi
 	msix      *msix
-	initial   []byte // configuration at the end of Realize: what a reset brings back
+	initial   initial
 }
+
+// initial is configuration space at the end of Realize, and what a guest may
+// write of it: what a reset brings back, registers that lock themselves included.
+type initial struct{ data, writable []byte }
 
 // Identity is what a function says it is.
 type Identity struct {
@@ -303,11 +307,10 @@ func (d *Device) ResetEnter() {
 	if d.msix != nil {
 		d.msix.reset()
 	}
-	if d.initial != nil {
-		d.config.mu.Lock()
-		copy(d.config.data[:], d.initial)
-		d.config.mu.Unlock()
-	}
+	d.config.mu.Lock()
+	copy(d.config.data[:], d.initial.data)
+	copy(d.config.writable[:], d.initial.writable)
+	d.config.mu.Unlock()
 	d.reloaded()
 }
 
@@ -317,11 +320,14 @@ func (d *Device) ResetHold() { d.SetINTx(false) }
 // plugged notes what a reset brings back and lets the guest in.
 func (d *Device) plugged() {
 	d.access.Lock()
+	defer d.access.Unlock()
 	d.alive = true
-	d.access.Unlock()
 	d.config.mu.Lock()
 	defer d.config.mu.Unlock()
-	d.initial = append([]byte(nil), d.config.data[:d.size]...)
+	d.initial = initial{
+		data:     append([]byte(nil), d.config.data[:d.size]...),
+		writable: append([]byte(nil), d.config.writable[:d.size]...),
+	}
 }
 
 func overlaps(off, size, at, length int) bool { return off < at+length && at < off+size }

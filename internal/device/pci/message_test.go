@@ -9,6 +9,7 @@ import (
 	"govmd/internal/device"
 	"govmd/internal/device/devtest"
 	"govmd/internal/device/pci"
+	"govmd/internal/state"
 )
 
 const msixTable = 0xfd000000
@@ -295,15 +296,15 @@ func TestState(t *testing.T) {
 	}
 }
 
-func fuzzBed(m *devtest.Machine) {
-	b := onto(m)
-	b.probe("addr", "4", "vectors", "70")
-	b.probe("addr", "5")
+func fuzzBed(m *devtest.Machine) (b *bed, probes [2]*probe) {
+	b = onto(m)
+	probes = [2]*probe{b.probe("addr", "4", "vectors", "70"), b.probe("addr", "5")}
 	for _, slot := range []int{4, 5} {
 		b.setCfg32(slot, 0x10, uint32(0xc000+32*slot))
 		b.setCfg32(slot, 0x14, uint32(0xfd000000+0x10000*slot))
 		b.command(slot, pci.CommandIO|pci.CommandMemory|pci.CommandMaster)
 	}
+	return b, probes
 }
 
 var fuzzRanges = []devtest.Range{
@@ -311,9 +312,85 @@ var fuzzRanges = []devtest.Range{
 	devtest.MMIO(0xfd040000, 0x2000), devtest.MMIO(0xfd050000, 0x1000),
 }
 
-func FuzzAccess(f *testing.F) { devtest.FuzzIO(f, fuzzBed, fuzzRanges...) }
+// TestPastIsForgotten loads a state into a function with an interrupt of its own
+// pending, as loading a snapshot into a machine that has run does.
+func TestPastIsForgotten(t *testing.T) {
+	var beds [2]*bed
+	var probes [2]*probe
+	for i := range beds {
+		beds[i] = newBed(t)
+		b := beds[i]
+		probes[i] = b.probe("addr", "4")
+		off := probes[i].FindCapability(pci.CapMSI)
+		b.command(4, pci.CommandMaster)
+		b.setCfg32(4, off+4, 0xfee00000)
+		b.setCfg32(4, off+16, 2)
+		b.setCfg16(4, off+2, 1|2<<4)
+	}
+	probes[1].MSI(1).Notify()
+	equal(t, "pending", beds[1].cfg32(4, probes[1].FindCapability(pci.CapMSI)+20), 2)
+	beds[0].Do(func() {
+		if err := state.RoundTrip(beds[0].Env.State, beds[1].Env.State); err != nil {
+			t.Error(err)
+		}
+	})
+	equal(t, "pending", beds[1].cfg32(4, probes[1].FindCapability(pci.CapMSI)+20), 0)
+}
 
-func FuzzState(f *testing.F) { devtest.FuzzState(f, fuzzBed, fuzzRanges...) }
+func TestTwin(t *testing.T) {
+	ranges := []devtest.Range{
+		devtest.Ports(pci.PortConfigAddress, 8), devtest.Ports(pci.PortConfigData, 4),
+		devtest.MMIO(0xfd040000, 0x2000), devtest.MMIO(0xfd050000, 0x1000),
+	}
+	devtest.Twin(t, func(m *devtest.Machine) {
+		b, probes := fuzzBed(m)
+		pick := func(n uint64) *probe { return probes[n&1] }
+		m.AddWatch(func() any { return b.intx })
+		m.AddWatch(func() any { return [2]bool{probes[0].DMA().Enabled(), probes[1].DMA().Enabled()} })
+		m.AddAction(func(next func(int) uint64) uint64 {
+			devfn, off := uint8(4+next(1)&1)<<3, int(next(1))
+			b.pci.WriteConfig(0, devfn, off, 1, uint32(next(1)))
+			return uint64(b.pci.ReadConfig(0, devfn, off&^3, 4))
+		})
+		m.AddAction(func(next func(int) uint64) uint64 {
+			n := next(1)
+			pick(n).SetINTx(n&2 != 0)
+			return 0
+		})
+		m.AddAction(func(next func(int) uint64) uint64 { // bring the function back into a usable condition
+			n := next(1)
+			slot := 4 + int(n&1)
+			p := pick(n)
+			b.command(slot, uint16(n>>1)&pci.CommandINTxDisable|pci.CommandIO|pci.CommandMemory|pci.CommandMaster)
+			b.setCfg32(slot, 0x14, uint32(0xfd000000+0x10000*slot))
+			b.setCfg16(slot, p.FindCapability(pci.CapMSIX)+2, uint16(next(1))<<8)
+			b.setCfg16(slot, p.FindCapability(pci.CapMSI)+2, uint16(next(1)))
+			return 0
+		})
+		m.AddAction(func(next func(int) uint64) uint64 {
+			p := pick(next(1))
+			p.MSIX(int(next(1)) % p.MSIXVectors()).Notify()
+			return 0
+		})
+		m.AddAction(func(next func(int) uint64) uint64 {
+			pick(next(1)).MSI(int(next(1)) & 3).Notify()
+			return 0
+		})
+		m.AddAction(func(next func(int) uint64) uint64 { // mask bits
+			n := next(1)
+			b.setCfg32(4+int(n&1), pick(n).FindCapability(pci.CapMSI)+16, uint32(next(1)))
+			return uint64(b.cfg32(4+int(n&1), pick(n).FindCapability(pci.CapMSI)+20))
+		})
+	}, ranges...)
+}
+
+func FuzzAccess(f *testing.F) {
+	devtest.FuzzIO(f, func(m *devtest.Machine) { fuzzBed(m) }, fuzzRanges...)
+}
+
+func FuzzState(f *testing.F) {
+	devtest.FuzzState(f, func(m *devtest.Machine) { fuzzBed(m) }, fuzzRanges...)
+}
 
 // FuzzConfig aims at the functions' own registers, which random addresses miss.
 func FuzzConfig(f *testing.F) {

@@ -12,6 +12,7 @@ import (
 	"govmd/internal/memory"
 	"govmd/internal/object"
 	"govmd/internal/runstate"
+	"govmd/internal/state"
 )
 
 // probe is a function with one of everything.
@@ -112,6 +113,12 @@ func onto(m *devtest.Machine) *bed {
 		}
 		b.pci = pci.NewRoot(pci.RootConfig{Name: "pci.0", Mem: mem, IO: m.Env.IO.Root(), Ports: &b.ports})
 		b.bus = device.NewRootBus(pci.BusKind, "pci.0", b.pci)
+		// What a host bridge would do.
+		if _, err := m.Env.State.Register(state.Of("ports", 1,
+			func() struct{ Addr uint32 } { return struct{ Addr uint32 }{b.ports.Address()} },
+			func(s *struct{ Addr uint32 }) error { b.ports.SetAddress(s.Addr); return nil })); err != nil {
+			m.TB.Fatal(err)
+		}
 		b.pci.RouteINTx(func(pin int, high bool) { b.intx[pin] = high })
 		io := m.Env.IO.Root()
 		if err := io.Add(pci.PortConfigAddress, b.ports.AddressRegion(m.Env.Memory)); err != nil {

@@ -86,7 +86,9 @@ func (d *Device) load(s *savedDevice) error {
 			}
 		}
 	}
-	// What the guest cannot write follows from other state or never changes.
+	// What the guest cannot write follows from other state or never changes. What
+	// it could write at first counts, not what it has locked since.
+	copy(d.config.writable[:], d.initial.writable)
 	for i, b := range s.Config {
 		m := d.config.writable[i] | d.config.w1c[i]
 		d.config.data[i] = d.config.data[i]&^m | b&m
@@ -96,6 +98,9 @@ func (d *Device) load(s *savedDevice) error {
 	d.intx.mu.Lock()
 	d.intx.level = s.INTx
 	d.intx.mu.Unlock()
+	if d.msi != nil {
+		d.msi.reset()
+	}
 	if d.msix != nil {
 		for i := range d.msix.vectors {
 			v, w := &d.msix.vectors[i], s.Vectors[i]

@@ -12,6 +12,7 @@ import (
 	"govmd/internal/device/piix"
 	"govmd/internal/object"
 	"govmd/internal/runstate"
+	"govmd/internal/state"
 )
 
 // bed is a machine with both functions of the south bridge and a PCI card.
@@ -49,6 +50,12 @@ func onto(m *devtest.Machine, props ...string) *bed {
 		Name: "pci.0", Mem: mem, IO: io, Ports: &b.ports,
 		MapINTx: func(slot, pin int) int { return (slot + pin - 1) & 3 },
 	})
+	// What a host bridge would do.
+	if _, err := m.Env.State.Register(state.Of("ports", 1,
+		func() struct{ Addr uint32 } { return struct{ Addr uint32 }{b.ports.Address()} },
+		func(s *struct{ Addr uint32 }) error { b.ports.SetAddress(s.Addr); return nil })); err != nil {
+		m.TB.Fatal(err)
+	}
 	bus := device.NewRootBus(pci.BusKind, "pci.0", b.pci)
 	if err := io.Add(pci.PortConfigAddress, b.ports.AddressRegion(m.Env.Memory)); err != nil {
 		t.Fatal(err)
@@ -345,11 +352,12 @@ func TestState(t *testing.T) {
 	equal(t, "interrupt", b.IRQ[11].Level(), false)
 }
 
-func fuzzBed(m *devtest.Machine) {
+func fuzzBed(m *devtest.Machine) *bed {
 	b := onto(m)
 	b.pm.SetPMBase(0x600)
 	b.Out32(b.at(3, 0x90), 0x700)
 	b.Out8(b.at(3, 0xd2), 1)
+	return b
 }
 
 var fuzzRanges = []devtest.Range{
@@ -357,9 +365,37 @@ var fuzzRanges = []devtest.Range{
 	devtest.Ports(0xb2, 2),
 }
 
-func FuzzAccess(f *testing.F) { devtest.FuzzIO(f, fuzzBed, fuzzRanges...) }
+func TestTwin(t *testing.T) {
+	devtest.Twin(t, func(m *devtest.Machine) {
+		b := fuzzBed(m)
+		m.AddAction(func(next func(int) uint64) uint64 {
+			fn, off := uint8(1<<3|next(1)&3), int(next(1))
+			b.pci.WriteConfig(0, fn, off, 1, uint32(next(1)))
+			return uint64(b.pci.ReadConfig(0, fn, off&^3, 4))
+		})
+		m.AddAction(func(next func(int) uint64) uint64 {
+			v := uint8(next(1))
+			b.card.SetINTx(v&1 != 0)
+			b.isa.RoutePIRQs([4]uint8{10, v & 15, 10, 11})
+			return 0
+		})
+		m.AddAction(func(next func(int) uint64) uint64 { // the ports where they should be, with events that interrupt
+			b.pm.SetPMBase(0x600)
+			b.Out16(0x602, uint16(next(2)))
+			b.pm.PowerButton()
+			b.pm.RaiseGPE(int(next(1)) & 15)
+			return uint64(b.In32(0x600))
+		})
+	}, fuzzRanges...)
+}
 
-func FuzzState(f *testing.F) { devtest.FuzzState(f, fuzzBed, fuzzRanges...) }
+func FuzzAccess(f *testing.F) {
+	devtest.FuzzIO(f, func(m *devtest.Machine) { fuzzBed(m) }, fuzzRanges...)
+}
+
+func FuzzState(f *testing.F) {
+	devtest.FuzzState(f, func(m *devtest.Machine) { fuzzBed(m) }, fuzzRanges...)
+}
 
 // FuzzConfig aims at the bridge's own registers, which random addresses miss.
 func FuzzConfig(f *testing.F) {
