@@ -228,6 +228,31 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
+// TestTimerIsReadWhole reads the timer while time passes: as a clock source it
+// must not jump when its lower half wraps around between two looks.
+func TestTimerIsReadWhole(t *testing.T) {
+	set, err := clock.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer set.Close()
+	set.Virtual.Start()
+	b := acpipm.New(acpipm.Config{Name: "PM", Clock: set.Virtual, SCI: device.NewLine("SCI")})
+	defer b.Close()
+	const wrap, mask = 1 << 16, 1<<24 - 1
+	h := b.Registers()
+	last, passed := h.ReadIO(acpipm.RegTimer, 4), uint64(0)
+	for passed < 12*wrap {
+		now := h.ReadIO(acpipm.RegTimer, 4)
+		d := (now - last) & mask
+		if d > mask/2 {
+			t.Fatalf("the timer went from %#x back to %#x", last, now)
+		}
+		passed += d
+		last = now
+	}
+}
+
 func FuzzRegisters(f *testing.F) {
 	f.Add([]byte{0, 2, 1, 0, 8, 1, 255, 0, 3, 4, 1, 60})
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -12,10 +12,11 @@ func (p *pm1) ReadIO(off uint64, size int) uint64 {
 	b := (*Block)(p)
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	tick := b.ticks() // once: both halves of the timer are of the same moment
 	var v uint64
 	for i := 0; i < size; i += 2 {
 		at := off + uint64(i)
-		v |= uint64(b.word(at&^1)>>(8*(at&1))) << (8 * i)
+		v |= uint64(b.word(at&^1, tick)>>(8*(at&1))) << (8 * i)
 	}
 	if size < 8 {
 		v &= 1<<(8*size) - 1
@@ -23,19 +24,20 @@ func (p *pm1) ReadIO(off uint64, size int) uint64 {
 	return v
 }
 
-// word reads the 16-bit register, or half of the timer, at an even offset.
-func (b *Block) word(off uint64) uint16 {
+// word reads the 16-bit register, or half of the timer, at an even offset, as it
+// is at a tick.
+func (b *Block) word(off, tick uint64) uint16 {
 	switch off {
 	case RegStatus:
-		return b.statusNow()
+		return b.statusAt(tick)
 	case RegEnable:
 		return b.enable
 	case RegControl:
 		return b.control
 	case RegTimer:
-		return uint16(b.ticks())
+		return uint16(tick)
 	case RegTimer + 2:
-		return uint16(b.ticks() >> 16 & (1<<(timerBits-16) - 1))
+		return uint16(tick >> 16 & (1<<(timerBits-16) - 1))
 	}
 	return 0
 }

@@ -39,8 +39,10 @@ func tickTime(tick uint64) int64 {
 func nextOverflow(tick uint64) uint64 { return (tick + half) &^ (half - 1) }
 
 // statusNow returns the status register. b.mu is held.
-func (b *Block) statusNow() uint16 {
-	if b.ticks() >= b.overflow {
+func (b *Block) statusNow() uint16 { return b.statusAt(b.ticks()) }
+
+func (b *Block) statusAt(tick uint64) uint16 {
+	if tick >= b.overflow {
 		return b.status | StatusTimer
 	}
 	return b.status
