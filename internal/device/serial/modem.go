@@ -38,6 +38,7 @@ func (u *UART) modemChanged() {
 func (u *UART) sendBreak() {
 	if u.regs.mcr&mcrLoop != 0 {
 		u.push(rxByte{err: lsrBI})
+		u.armTimeout()
 		u.update()
 		return
 	}

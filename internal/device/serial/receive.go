@@ -33,7 +33,8 @@ func (u *UART) readData() uint8 {
 	return v
 }
 
-// push puts a character into the receiver.
+// push puts a character into the receiver. The caller arms the time-out, after
+// the last one of several.
 func (u *UART) push(c rxByte) {
 	r := &u.regs
 	if r.rxLen == r.rxSize() {
@@ -46,7 +47,6 @@ func (u *UART) push(c rxByte) {
 		r.rxLen++
 	}
 	r.timeoutPending = false
-	u.armTimeout()
 }
 
 func (r *registers) rxSize() int {
@@ -125,6 +125,7 @@ func (u *UART) Receive(p []byte) {
 	for _, b := range p {
 		u.push(rxByte{data: b})
 	}
+	u.armTimeout()
 	u.update()
 }
 
@@ -139,5 +140,6 @@ func (u *UART) ChardevEvent(ev chardev.Event) {
 		return
 	}
 	u.push(rxByte{err: lsrBI})
+	u.armTimeout()
 	u.update()
 }

@@ -408,6 +408,35 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestLastByteIsSaved has an empty receiver, which reads as what was read last.
+func TestLastByteIsSaved(t *testing.T) {
+	_, to := devtest.RoundTrip(t, mkCOM1, func(m *devtest.Machine) {
+		m.Chardev("c0").Input('q')
+		m.CheckIn8(base, 'q', "received")
+		m.CheckIn8(base, 'q', "again")
+	})
+	to.CheckIn8(base, 'q', "loaded")
+}
+
+// TestParamsAfterReset has the other side follow what a reset makes of the line.
+func TestParamsAfterReset(t *testing.T) {
+	m, c, _ := newCOM1(t)
+	start := c.Params()
+	if start.Speed != 9600 {
+		t.Errorf("at start: %v", start)
+	}
+	m.Out8(base+regLCR, lcrDLAB|3)
+	m.Out16(base, 1)
+	m.Out8(base+regLCR, 3)
+	if p := c.Params(); p.Speed != 115200 || p.DataBits != 8 {
+		t.Errorf("as programmed: %v", p)
+	}
+	m.ResetAll()
+	if p := c.Params(); p != start {
+		t.Errorf("after a reset: %v, want %v", p, start)
+	}
+}
+
 func TestNoAllocs(t *testing.T) {
 	_, _, d := newCOM1(t)
 	devtest.NoAllocs(t, "a byte in loopback", func() {
@@ -417,6 +446,21 @@ func TestNoAllocs(t *testing.T) {
 		d.ReadIO(regData, 1)
 		d.ReadIO(regIIR, 1)
 	})
+}
+
+func TestTwin(t *testing.T) {
+	devtest.Twin(t, func(m *devtest.Machine) {
+		m.AddChardev("c0")
+		d := m.Plug(m.ISA, ISAType, "", "chardev", "c0").(*ISA)
+		m.AddAction(func(next func(int) uint64) uint64 {
+			d.SetModemLines(uint8(next(1)))
+			return 0
+		})
+		m.AddAction(func(next func(int) uint64) uint64 { // turns the FIFOs on, or almost so
+			m.Out8(base+regIIR, uint8(next(1))&^(fcrClearRX|fcrClearTX)|fcrEnable)
+			return 0
+		})
+	}, devtest.Ports(base, NumRegs))
 }
 
 func FuzzIO(f *testing.F) { devtest.FuzzIO(f, mkCOM1, devtest.Ports(base, NumRegs)) }

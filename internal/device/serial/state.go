@@ -19,6 +19,7 @@ type saved struct {
 	Lines          uint8  `cbor:"lines"`
 	THRPending     bool   `cbor:"thr-pending"`
 	TimeoutPending bool   `cbor:"timeout-pending"`
+	RBR            uint8  `cbor:"rbr"` // what was read last, while RX is empty
 	RX             []byte `cbor:"rx"`
 	RXErrors       []byte `cbor:"rx-errors"` // LSR bits, one for each byte of RX
 	TX             []byte `cbor:"tx"`
@@ -40,6 +41,9 @@ func (u *UART) save() saved {
 		TX: append([]byte{}, r.tx[:r.txLen]...),
 		RX: []byte{}, RXErrors: []byte{},
 		Timeout: -1,
+	}
+	if r.rxLen == 0 {
+		s.RBR = r.rx[0].data
 	}
 	for _, c := range r.rx[:r.rxLen] {
 		s.RX = append(s.RX, c.data)
@@ -65,6 +69,7 @@ func (u *UART) load(s *saved) error {
 	case len(s.TX) > fifoSize:
 		return fmt.Errorf("transmitter holds %d bytes, at most %d fit", len(s.TX), fifoSize)
 	}
+	r.rx[0].data = s.RBR
 	for i, b := range s.RX {
 		r.rx[i] = rxByte{b, s.RXErrors[i] & lsrErrors}
 	}

@@ -6,6 +6,7 @@ func (u *UART) writeData(v uint8) {
 	r.thrPending = false
 	if r.mcr&mcrLoop != 0 {
 		u.push(rxByte{data: v})
+		u.armTimeout()
 		r.thrPending = true
 		u.update()
 		return

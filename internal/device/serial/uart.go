@@ -91,6 +91,7 @@ func (u *UART) Start(cfg Config) error {
 		u.port = p
 		u.mu.Unlock()
 		p.OnWritable(u.onWritable)
+		u.setParams()
 		cfg.Device.Defer(p.Detach)
 		p.AcceptInput()
 	}
@@ -111,6 +112,7 @@ func (u *UART) ResetEnter() {
 func (u *UART) ResetHold() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.setParams()
 	u.update()
 }
 
