@@ -22,6 +22,7 @@ type savedTimer struct {
 	SetValue   bool   `cbor:"set-value"`
 	Aimed      bool   `cbor:"aimed"` // the counter will reach At, or has and nobody has noticed yet
 	At         uint64 `cbor:"at"`
+	Last       int64  `cbor:"last"` // when it interrupted last, ns of the virtual clock
 }
 
 // States implements device.Stater.
@@ -39,7 +40,7 @@ func (d *Device) save() saved {
 		t := &d.timers[i]
 		s.Timers = append(s.Timers, savedTimer{
 			Config: t.config, Comparator: t.comparator, Period: t.period, FSB: t.fsb,
-			SetValue: t.setValue, Aimed: t.aimed, At: t.at,
+			SetValue: t.setValue, Aimed: t.aimed, At: t.at, Last: t.last,
 		})
 	}
 	return s
@@ -73,6 +74,7 @@ func (d *Device) load(s *saved) error {
 		t.truncate()
 		t.setValue = from.SetValue && t.periodic()
 		t.aimed, t.at = from.Aimed, from.At
+		t.last = min(max(from.Last, longAgo), max(d.clock.Now(), 0))
 		d.update(t)
 	}
 	d.status &= 1<<len(d.timers) - 1

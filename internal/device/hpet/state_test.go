@@ -48,6 +48,26 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
+// TestLimitIsSaved has a timer that asks for more interrupts than it gets: loading
+// its state brings none before its time.
+func TestLimitIsSaved(t *testing.T) {
+	var rigs []*rig
+	devtest.RoundTrip(t, build(&rigs), func(m *devtest.Machine) {
+		r := rigs[0]
+		r.set(config(2), timerInterrupts|timerPeriodic|timerSetValue|toInput2)
+		r.set(comparator(2), 1)
+		r.set(regConfig, configEnable)
+		r.ticks(quickest/tickNS + 10)
+	})
+	for _, r := range rigs {
+		r.pins[2].Rises()
+		r.ticks(quickest / tickNS / 2)
+		r.rises(2, 0, "half of the least time between two interrupts")
+		r.ticks(quickest / tickNS / 2)
+		r.rises(2, 1, "all of it")
+	}
+}
+
 // TestMissedWhileSaved has a match that nobody has noticed yet when the state is saved.
 func TestMissedWhileSaved(t *testing.T) {
 	var rigs []*rig
@@ -70,6 +90,35 @@ func TestWrongNumberOfTimers(t *testing.T) {
 			t.Error("a state of four timers was loaded into three")
 		}
 	})
+}
+
+func TestTwin(t *testing.T) {
+	devtest.Twin(t, func(m *devtest.Machine) {
+		r := plug(m, "msi", "on", "hpet-intcap", "0xff0104")
+		m.AddWatch(func() any {
+			var s [inputs]int
+			for i, p := range r.pins {
+				s[i] = p.Rises() << 1
+				if p.Level() {
+					s[i] |= 1
+				}
+			}
+			return s
+		})
+		m.AddWatch(func() any { return len(r.legacy) > 0 && r.legacy[len(r.legacy)-1] })
+		m.AddAction(func(next func(int) uint64) uint64 { // a timer that runs
+			n := next(1) % 3
+			r.set(config(n), timerInterrupts|next(2)&^timerFSB)
+			r.set(comparator(n), next(3))
+			r.set(regConfig, configEnable|next(1)&configLegacy)
+			return r.get(regCounter)
+		})
+		m.AddAction(func(next func(int) uint64) uint64 {
+			v := r.get(regStatus)
+			r.set(regStatus, next(1))
+			return v
+		})
+	}, devtest.MMIO(Base, 0x180))
 }
 
 func FuzzRegisters(f *testing.F) {

@@ -28,7 +28,7 @@ type timer struct {
 	aimed bool
 	at    uint64
 
-	last int64 // when it interrupted last, in ns; never before a load or reset
+	last int64 // when it interrupted last, in ns; longAgo after a reset
 }
 
 const (
