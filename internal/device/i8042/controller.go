@@ -146,11 +146,8 @@ func (p dataPort) WriteIO(_ uint64, _ int, v uint64) {
 	switch {
 	case cmd == 0:
 		c.ram[0] &^= modeKbdOff // talking to a device enables it
-		leds := d.kbd.leds
 		d.kbd.write(b)
-		if leds != d.kbd.leds && d.OnLEDs != nil {
-			d.OnLEDs(d.kbd.leds)
-		}
+		d.tellLEDs()
 	case cmd == cmdWriteOutput:
 		d.writeOutput(b)
 	case cmd == cmdWriteKbdBuf:

@@ -43,6 +43,8 @@ type Device struct {
 	kbd     keyboard
 	aux     mouse
 	delayed bool // delay is running
+
+	toldLEDs uint8 // what OnLEDs was told last
 }
 
 func init() {
@@ -100,6 +102,17 @@ func (d *Device) ResetHold() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.drive()
+	d.tellLEDs()
+}
+
+// tellLEDs tells of the keyboard's lights if they have changed.
+func (d *Device) tellLEDs() {
+	if leds := d.kbd.leds; leds != d.toldLEDs {
+		d.toldLEDs = leds
+		if d.OnLEDs != nil {
+			d.OnLEDs(leds)
+		}
+	}
 }
 
 // Key presses or releases the key with a number: its code in scan code set 1,

@@ -183,6 +183,10 @@ func TestKeyboardCommands(t *testing.T) {
 	if lights != 5 || d.LEDs() != 5 {
 		t.Errorf("lights %d and %d, want 5", lights, d.LEDs())
 	}
+	m.ResetAll()
+	if lights != 0 || d.LEDs() != 0 {
+		t.Errorf("lights %d and %d after a reset, want 0", lights, d.LEDs())
+	}
 }
 
 func TestScanCodeSets(t *testing.T) {
@@ -539,6 +543,29 @@ func TestNoAllocs(t *testing.T) {
 			dataPort{d}.ReadIO(0, 1)
 		}
 	})
+}
+
+func TestTwin(t *testing.T) {
+	devtest.Twin(t, func(m *devtest.Machine) {
+		d := m.Plug(m.ISA, TypeName, "", "kbd-throttle", "on").(*Device)
+		m.AddAction(func(next func(int) uint64) uint64 {
+			d.Key(uint8(next(1)), next(1)&1 != 0)
+			return 0
+		})
+		m.AddAction(func(next func(int) uint64) uint64 {
+			d.Move(int(int16(next(2))), int(int8(next(1))), int(int8(next(1))), uint8(next(1)))
+			return 0
+		})
+		m.AddAction(func(next func(int) uint64) uint64 { // a mouse that sends
+			toAux(m, mouseEnable)
+			return 0
+		})
+		m.AddAction(func(next func(int) uint64) uint64 {
+			toAux(m, uint8(next(1)))
+			return 0
+		})
+		m.AddWatch(func() any { return d.LEDs() })
+	}, devtest.Ports(portData, 1), devtest.Ports(portCommand, 1))
 }
 
 func FuzzIO(f *testing.F) {

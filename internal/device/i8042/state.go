@@ -151,6 +151,7 @@ func (d *Device) load(s *saved) error {
 		d.delay.Set(s.Delay)
 	}
 	d.drive()
+	d.tellLEDs()
 	return nil
 }
 
