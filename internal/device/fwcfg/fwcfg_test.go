@@ -307,6 +307,19 @@ func fuzzRanges() []devtest.Range {
 	return []devtest.Range{devtest.Ports(port, 12), devtest.MMIO(0, 64), devtest.MMIO(devtest.RAMSize-32, 64)}
 }
 
+func TestTwin(t *testing.T) {
+	devtest.Twin(t, func(m *devtest.Machine) {
+		mkFiles(m)
+		m.AddAction(func(next func(int) uint64) uint64 { // a command that means something
+			return uint64(dma(m, uint32(0x1f+next(1)%5)<<16|uint32(next(1)), uint32(next(1)), buf+next(1)))
+		})
+		m.AddAction(func(next func(int) uint64) uint64 {
+			m.Out16(port, uint16(0x1f+next(1)%5))
+			return 0
+		})
+	}, fuzzRanges()...)
+}
+
 func FuzzIO(f *testing.F) { devtest.FuzzIO(f, mkFiles, fuzzRanges()...) }
 
 func FuzzState(f *testing.F) { devtest.FuzzState(f, mkFiles, fuzzRanges()...) }

@@ -69,6 +69,17 @@ func TestRoundTrip(t *testing.T) {
 	to.CheckRead32(events, EventPowerButton, "loaded event")
 }
 
+func TestTwin(t *testing.T) {
+	devtest.Twin(t, func(m *devtest.Machine) {
+		d, line := plug(m)
+		m.AddAction(func(func(int) uint64) uint64 {
+			d.PressPowerButton()
+			return 0
+		})
+		m.AddWatch(func() any { return line.Rises() })
+	}, devtest.MMIO(events, 4), devtest.MMIO(regs, 3))
+}
+
 func FuzzRegisters(f *testing.F) {
 	devtest.FuzzIO(f, func(m *devtest.Machine) { plug(m) }, devtest.MMIO(events, 4), devtest.MMIO(regs, 3))
 }

@@ -404,6 +404,25 @@ func fuzzed(m *devtest.Machine) {
 	}
 }
 
+func TestTwin(t *testing.T) {
+	devtest.Twin(t, func(m *devtest.Machine) {
+		d := m.Plug(m.ISA, TypeName, "").(*Device)
+		for _, n := range []int{0, 1, 2, 3, 5, 6, 7} {
+			c, err := d.Channel(n)
+			if err != nil {
+				m.TB.Fatal(err)
+			}
+			m.AddAction(func(next func(int) uint64) uint64 {
+				if c.SetRequest(next(1)&1 != 0) {
+					n, _ := c.Transfer(make([]byte, next(1)))
+					return uint64(n)
+				}
+				return 0
+			})
+		}
+	}, ranges...)
+}
+
 func FuzzRegisters(f *testing.F) { devtest.FuzzIO(f, fuzzed, ranges...) }
 
 func FuzzState(f *testing.F) { devtest.FuzzState(f, fuzzed, ranges...) }

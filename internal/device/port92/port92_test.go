@@ -40,4 +40,6 @@ func TestRoundTrip(t *testing.T) {
 	to.CheckIn8(port, gateA20, "loaded")
 }
 
+func TestTwin(t *testing.T) { devtest.Twin(t, mk, devtest.Ports(port, 1)) }
+
 func FuzzIO(f *testing.F) { devtest.FuzzIO(f, mk, devtest.Ports(port, 1)) }

@@ -480,6 +480,20 @@ func TestNoAllocs(t *testing.T) {
 	})
 }
 
+func TestTwin(t *testing.T) {
+	devtest.Twin(t, func(m *devtest.Machine) {
+		mk(m)
+		m.AddAction(func(next func(int) uint64) uint64 { // the registers that count
+			reg, v := uint8(next(1))&15, uint8(next(1))
+			old := get(m, reg)
+			if v&1 != 0 {
+				set(m, reg, v)
+			}
+			return uint64(old)
+		})
+	}, devtest.Ports(base, 2))
+}
+
 func FuzzIO(f *testing.F) { devtest.FuzzIO(f, mk, devtest.Ports(base, 2)) }
 
 func FuzzState(f *testing.F) { devtest.FuzzState(f, mk, devtest.Ports(base, 2)) }
