@@ -146,14 +146,14 @@ func (t *Thread) Resume() {
 func (t *Thread) Do(fn func(*VCPU)) error {
 	op := operation{fn: fn, done: make(chan struct{})}
 	t.mu.Lock()
-	if t.closing {
-		t.mu.Unlock()
-		return ErrThreadEnded
-	}
-	if unix.Gettid() == t.tid {
+	if !t.ended && unix.Gettid() == t.tid { // another thread may have the number of an ended one
 		t.mu.Unlock()
 		fn(t.vcpu)
 		return nil
+	}
+	if t.closing {
+		t.mu.Unlock()
+		return ErrThreadEnded
 	}
 	t.ops = append(t.ops, op)
 	t.kickLocked()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -363,6 +364,124 @@ func TestKVMDoFromHandler(t *testing.T) {
 	th.Resume()
 	if got := receive(t, "the handler", rbx); got != 0x1234 {
 		t.Errorf("RBX %#x", got)
+	}
+}
+
+// What a handler or an operation does with its own vCPU is done even while
+// somebody waits in Close for it to end.
+func TestKVMDoWhileClosing(t *testing.T) {
+	g := kvmtest.NewGuest(t, kvmtest.Open(t), 1<<20)
+	g.Load(kvmtest.NewAsm(kvmtest.Org).MovEBX(0x1234).Out(0x100, 1).Label("x").Hlt().Jmp("x"))
+	v, err := g.VM.CreateVCPU(0)
+	kvmtest.Check(t, err)
+	g.Flat(t, v, kvmtest.Org)
+	b := newBoard()
+	var th *kvm.Thread
+	result := make(chan error, 1)
+	closed := make(chan error, 1)
+	b.out = func(uint16, uint32) {
+		go func() { closed <- th.Close() }()
+		for !th.Closing() {
+			runtime.Gosched()
+		}
+		result <- th.Do(func(v *kvm.VCPU) {
+			var r kvm.Regs
+			kvmtest.Check(t, v.Regs(&r))
+			if r.RBX != 0x1234 {
+				t.Errorf("RBX %#x", r.RBX)
+			}
+		})
+	}
+	th = kvm.StartThread(v, b, "CPU 0/KVM", &kvm.Gate{})
+	th.Resume()
+	if err := receive(t, "the handler", result); err != nil {
+		t.Error(err)
+	}
+	kvmtest.Check(t, receive(t, "Close", closed))
+}
+
+// Everything at once: pauses, operations, kicks and gates from all sides, while
+// the guests spin, sleep and leave. Nobody waits for ever.
+func TestKVMStress(t *testing.T) {
+	g := kvmtest.NewGuest(t, kvmtest.Open(t), 1<<20)
+	a := kvmtest.NewAsm(kvmtest.Org).MovEDX(0x100).Label("io").InAL().OutAL().StoreEAX(0xd0000000).Jmp("io")
+	spin := a.PC()
+	a.Label("spin").Jmp("spin")
+	halt := a.PC()
+	a.Cli().Label("halt").Hlt().Jmp("halt")
+	g.Load(a)
+	gate := &kvm.Gate{}
+	var inGate atomic.Int32
+	exclusive := func() {
+		gate.With(func() {
+			if inGate.Add(1) != 1 {
+				t.Error("two in the gate")
+			}
+			inGate.Add(-1)
+		})
+	}
+	var threads []*kvm.Thread
+	for id, pc := range []uint32{kvmtest.Org, uint32(spin), uint32(halt)} {
+		v, err := g.VM.CreateVCPU(id)
+		kvmtest.Check(t, err)
+		kvmtest.Check(t, v.SetMPState(kvm.MPRunnable))
+		g.Flat(t, v, pc)
+		b := newBoard()
+		n := 0
+		b.out = func(uint16, uint32) {
+			if n++; n%4 == 0 {
+				exclusive()
+			}
+		}
+		th := kvm.StartThread(v, b, "CPU/KVM", gate)
+		t.Cleanup(func() { kvmtest.Check(t, th.Close()) })
+		threads = append(threads, th)
+		th.Resume()
+	}
+	var ran atomic.Int64
+	inTime(t, "operations, pauses and gates", func(context.Context) error {
+		var wg sync.WaitGroup
+		for i := range 6 {
+			wg.Go(func() {
+				for n := range 200 {
+					th := threads[(i+n)%len(threads)]
+					switch i {
+					case 0:
+						th.Pause()
+						th.Resume()
+					case 1:
+						exclusive()
+					case 2:
+						th.Kick()
+					default:
+						if th.Do(func(v *kvm.VCPU) { ran.Add(1) }) != nil {
+							t.Error("an operation was refused")
+						}
+					}
+				}
+			})
+		}
+		wg.Wait()
+		return nil
+	})
+	if ran.Load() != 600 {
+		t.Errorf("%d operations ran", ran.Load())
+	}
+}
+
+// BenchmarkKVMEntry is what of an exit does not depend on KVM: entering the
+// kernel and coming back at once.
+func BenchmarkKVMEntry(b *testing.B) {
+	g := kvmtest.NewGuest(b, kvmtest.Open(b), 1<<20)
+	v, err := g.VM.CreateVCPU(0)
+	kvmtest.Check(b, err)
+	b.Cleanup(func() { kvmtest.Check(b, v.Close()) })
+	v.SetImmediateExit()
+	b.ReportAllocs()
+	for b.Loop() {
+		if exit, err := v.Run(); err != nil || exit != kvm.ExitIntr {
+			b.Fatal(exit, err)
+		}
 	}
 }
 
