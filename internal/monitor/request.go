@@ -14,6 +14,7 @@ type request struct {
 	s    *Session
 	ctx  qmp.Context
 	doc  *qjson.Doc // holds args and id; nil when malformed
+	size int        // of doc, in bytes, while the request is in the queue
 	cmd  *qmp.Command
 	args qmp.Value
 	id   qmp.Value

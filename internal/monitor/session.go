@@ -15,6 +15,9 @@ const (
 	// maxQueue is how many in-band commands of a client wait, the one that is
 	// being carried out included. With more its input is not read.
 	maxQueue = 8
+	// maxQueued is how many bytes they may take, apart from the first: one
+	// message can be large, but eight of them shall not be so.
+	maxQueued = 1 << 20
 	// maxFDs is how many descriptors of a client wait for a command.
 	maxFDs = 64
 	// readSize is how much is read from a client at once.
@@ -48,6 +51,7 @@ type Session struct {
 	negotiated bool
 	oob        bool
 	queue      []*request // in-band; the first is being carried out when busy
+	queued     int        // bytes that they take
 	busy       bool       // somebody carries out the queue
 	waiting    bool       // the first of the queue is an asynchronous command
 	gone       bool       // the client is no longer served
@@ -165,20 +169,29 @@ func (s *Session) submit(r *request) {
 		s.discard(r)
 		return
 	}
+	if r.doc != nil {
+		r.size = r.doc.Size()
+	}
 	s.mu.Lock()
-	if len(s.queue) == maxQueue {
+	if s.crowded(r) {
 		s.out.wake() // what the requests before this one brought
 	}
-	for len(s.queue) == maxQueue && !s.gone {
+	for s.crowded(r) && !s.gone {
 		s.changed.Wait()
 	}
 	s.queue = append(s.queue, r)
+	s.queued += r.size
 	start := !s.busy
 	s.busy = true
 	s.mu.Unlock()
 	if start {
 		s.advance()
 	}
+}
+
+// crowded reports whether the queue has no room for r.
+func (s *Session) crowded(r *request) bool {
+	return len(s.queue) == maxQueue || len(s.queue) > 0 && s.queued+r.size > maxQueued
 }
 
 // advance carries out the queue as far as that needs no lane, and posts the rest
@@ -244,6 +257,7 @@ func (s *Session) pop() bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.queued -= s.queue[0].size
 	copy(s.queue, s.queue[1:])
 	s.queue[len(s.queue)-1] = nil
 	s.queue = s.queue[:len(s.queue)-1]

@@ -74,6 +74,45 @@ func TestStalledClient(t *testing.T) {
 	})
 }
 
+// Large requests do not pile up: the second one waits outside the queue.
+func TestLargeRequestsWait(t *testing.T) {
+	run(t, func(t *testing.T, v *machine) {
+		c := v.connect(Options{})
+		c.negotiate()
+		c.say(`{"execute":"block","id":"b"}`)
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 4 {
+				fmt.Fprintf(c.conn, `{"execute":"peek","id":"%s"}`+"\n", strings.Repeat("x", maxQueued*3/4))
+			}
+		}()
+		synctest.Wait()
+		for _, s := range v.m.snapshot() {
+			s.mu.Lock()
+			if len(s.queue) != 2 || s.queued > maxQueued {
+				t.Errorf("%d requests of %d bytes in the queue", len(s.queue), s.queued)
+			}
+			s.mu.Unlock()
+		}
+		v.held <- struct{}{}
+		<-done
+		synctest.Wait()
+		got := lines(c.take())
+		if len(got) != 5 || !strings.Contains(got[0], `"id": "b"`) {
+			t.Errorf("%d responses", len(got))
+		}
+		for _, s := range v.m.snapshot() {
+			s.mu.Lock()
+			if len(s.queue) != 0 || s.queued != 0 {
+				t.Errorf("%d requests of %d bytes are left in the queue", len(s.queue), s.queued)
+			}
+			s.mu.Unlock()
+		}
+		_ = c.conn.Close()
+	})
+}
+
 // Of the events for a client that does not read the newest are kept.
 func TestEventsForStalledClient(t *testing.T) {
 	run(t, func(t *testing.T, v *machine) {

@@ -45,6 +45,8 @@ type node struct {
 	kind  Kind
 }
 
+const nodeSize = 32 // bytes in a node
+
 type span struct{ off, len uint32 }
 
 // keepText and keepNodes bound what a released Doc keeps for reuse.
@@ -78,6 +80,9 @@ func (d *Doc) reset() {
 	}
 	d.nodes, d.text = d.nodes[:1], d.text[:0]
 }
+
+// Size returns about how many bytes of memory d takes.
+func (d *Doc) Size() int { return len(d.text) + len(d.nodes)*nodeSize }
 
 // Root returns the value that d holds.
 func (d *Doc) Root() Value {
