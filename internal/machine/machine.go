@@ -104,8 +104,11 @@ func (m *Machine) log() *logrus.Logger { return m.Config.Log }
 
 func (m *Machine) build() error {
 	hooks := runstate.Hooks{
-		Reset: m.reset, Powerdown: m.powerdown, Suspend: m.suspend, Wakeup: m.wakeup,
+		Reset: m.reset, Powerdown: m.powerdown,
 		End: func(c runstate.Cause) { m.ended <- c },
+	}
+	if s, ok := m.Board.(sleeper); ok {
+		hooks.Suspend, hooks.Wakeup = s.sleep, func() { m.wakeup(s) }
 	}
 	if m.Accel == nil {
 		m.Run.Attach(nil, hooks)
@@ -256,17 +259,7 @@ func (m *Machine) powerdown() {
 	}
 }
 
-func (m *Machine) suspend() {
-	if s, ok := m.Board.(sleeper); ok {
-		s.sleep()
-	}
-}
-
-func (m *Machine) wakeup() {
-	s, ok := m.Board.(sleeper)
-	if !ok {
-		return
-	}
+func (m *Machine) wakeup(s sleeper) {
 	err := m.resetDevices()
 	if err == nil && m.boot != nil {
 		err = m.boot.wake()

@@ -171,10 +171,13 @@ func (m *Machine) busFor(kind, typeName, name string) (*device.Bus, error) {
 		}
 		return nil, nil
 	}
-	var found *device.Bus
+	var found, other *device.Bus
 	names := []string{}
 	m.walkBuses(func(b *device.Bus) {
 		if b.Kind() != kind {
+			if b.Name() == name {
+				other = b
+			}
 			return
 		}
 		names = append(names, b.Name())
@@ -186,6 +189,8 @@ func (m *Machine) busFor(kind, typeName, name string) (*device.Bus, error) {
 	switch {
 	case found != nil:
 		return found, nil
+	case other != nil:
+		return nil, fmt.Errorf("Device '%s' can't go on %s bus", typeName, other.Kind())
 	case name != "":
 		return nil, fmt.Errorf("Bus '%s' not found", name)
 	case len(names) > 0:

@@ -101,8 +101,6 @@ func (m *Machine) cpuProps(c *VCPU) cpuProps {
 	p := cpuProps{SocketID: number(l.Socket), CoreID: number(l.Core), ThreadID: number(l.Thread)}
 	if m.SMP.Dies > 1 {
 		p.DieID = number(l.Die)
-	} else {
-		p.DieID = number(0)
 	}
 	return p
 }

@@ -20,7 +20,8 @@ func Events() []event.Event {
 	}
 }
 
-// Commands returns the commands that act on the run state.
+// Commands returns the commands that act on the run state. What they request is
+// served before they return: their events precede their responses, as QEMU's do.
 func (c *Controller) Commands() []qmp.Command {
 	return []qmp.Command{
 		qmp.New("query-status", func(*qmp.Context, *qmp.None) (StatusInfo, error) {
@@ -35,21 +36,28 @@ func (c *Controller) Commands() []qmp.Command {
 		qmp.New("cont", func(*qmp.Context, *qmp.None) (qmp.None, error) { return qmp.None{}, c.cont() }),
 		qmp.New("system_reset", func(*qmp.Context, *qmp.None) (qmp.None, error) {
 			c.RequestReset(CauseHostQMPReset)
+			c.serve()
 			return qmp.None{}, nil
 		}),
 		qmp.New("system_powerdown", func(*qmp.Context, *qmp.None) (qmp.None, error) {
 			c.RequestPowerdown()
+			c.serve()
 			return qmp.None{}, nil
 		}),
 		qmp.New("system_wakeup", func(*qmp.Context, *qmp.None) (qmp.None, error) {
+			if c.hooks.Wakeup == nil {
+				return qmp.None{}, qmp.Errorf("wake-up from suspend is not supported by this guest")
+			}
 			if c.State() != Suspended {
 				return qmp.None{}, qmp.Errorf("Unable to wake up: guest is not in suspended state")
 			}
 			c.RequestWakeup()
+			c.serve()
 			return qmp.None{}, nil
 		}),
 		qmp.New("quit", func(*qmp.Context, *qmp.None) (qmp.None, error) {
 			c.RequestShutdown(CauseHostQMPQuit)
+			c.serve()
 			return qmp.None{}, nil
 		}, qmp.Preconfig),
 	}

@@ -10,6 +10,7 @@ import (
 	"govmd/internal/clock"
 	"govmd/internal/event"
 	"govmd/internal/lane"
+	"govmd/internal/qmp"
 )
 
 // rig is a controller whose every effect is written down, in order.
@@ -427,4 +428,34 @@ func TestPowerdownIsOneEvent(t *testing.T) {
 	r.RequestPowerdown()
 	r.RequestPowerdown()
 	r.expect(t, "powerdown", "POWERDOWN{} button")
+}
+
+// The events of what a command requests come before its response, and a guest
+// that cannot sleep cannot be woken.
+func TestCommandsServeWhatTheyRequest(t *testing.T) {
+	r := newRig(t)
+	reg := qmp.NewRegistry()
+	reg.Add(r.Commands()...)
+	run := func(name string) error {
+		t.Helper()
+		_, err := reg.Lookup(name).Call(&qmp.Context{Context: t.Context(), Registry: reg}, qmp.Value{}, qmp.JSON, nil)
+		return err
+	}
+	for _, c := range []struct{ command, want string }{
+		{"system_reset", "reset(host-qmp-system-reset) RESET{Guest:false Reason:host-qmp-system-reset}"},
+		{"system_powerdown", "POWERDOWN{} button"},
+		{"quit", "SHUTDOWN{Guest:false Reason:host-qmp-quit} end(host-qmp-quit)"},
+	} {
+		if err := run(c.command); err != nil {
+			t.Error(err)
+		}
+		if got := strings.Join(r.log, " "); got != c.want {
+			t.Errorf("%s: %s, want %s", c.command, got, c.want)
+		}
+		r.log = nil
+	}
+	r.hooks.Wakeup = nil
+	if err := run("system_wakeup"); err == nil || err.Error() != "wake-up from suspend is not supported by this guest" {
+		t.Errorf("system_wakeup: %v", err)
+	}
 }
