@@ -2,6 +2,8 @@ package device
 
 import (
 	"fmt"
+	"slices"
+	"sync/atomic"
 
 	"govmd/internal/memory"
 	"govmd/internal/object"
@@ -13,7 +15,7 @@ type Bus struct {
 	name    string
 	owner   *Base // nil for the main system bus
 	ctl     Controller
-	devices []Device
+	devices atomic.Pointer[[]Device] // replaced, never changed: a reset walks it on any goroutine
 }
 
 // Controller is the part of a bus that knows its kind.
@@ -28,6 +30,13 @@ type Controller interface {
 // DMAProvider is a controller that hands out DMA spaces.
 type DMAProvider interface {
 	DMAFor(b *Base) *memory.DMA
+}
+
+// Addresser is a controller that gives places to its devices. DeviceAddress
+// returns that of one, in a form that is the same in every machine with these
+// options ("03.0"): saved state goes by it.
+type Addresser interface {
+	DeviceAddress(d Device) string
 }
 
 // Plugged is a controller that is told when a device is fully alive.
@@ -59,17 +68,32 @@ func (b *Bus) Owner() Device {
 func (b *Bus) Controller() Controller { return b.ctl }
 
 // Devices returns what is plugged in, in order of arrival. The caller must not change it.
-func (b *Bus) Devices() []Device { return b.devices }
+// It may be called from any goroutine; devices that are on their way in or out
+// are among them (Base.Realized tells).
+func (b *Bus) Devices() []Device {
+	if p := b.devices.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
 
-func (b *Bus) attach(d Device) error {
-	t := d.Dev().Type()
-	for t.Bus == "" {
-		t = parentType(t)
-		if t == nil {
-			return fmt.Errorf("device '%s' does not plug into a bus", d.Dev().TypeName())
+// BusKind returns what kind of bus a type plugs into, "" for none: its own, or
+// the nearest ancestor's.
+func BusKind(t *object.Type) string {
+	for ; t != nil; t = object.Lookup(t.Parent) {
+		if t.Bus != "" {
+			return t.Bus
 		}
 	}
-	if t.Bus != b.kind {
+	return ""
+}
+
+func (b *Bus) attach(d Device) error {
+	switch kind := BusKind(d.Dev().Type()); kind {
+	case b.kind:
+	case "":
+		return fmt.Errorf("device '%s' does not plug into a bus", d.Dev().TypeName())
+	default:
 		return fmt.Errorf("Device '%s' can't go on %s bus", d.Dev().TypeName(), b.kind)
 	}
 	d.Dev().bus = b
@@ -77,19 +101,17 @@ func (b *Bus) attach(d Device) error {
 		d.Dev().bus = nil
 		return err
 	}
-	b.devices = append(b.devices, d)
+	list := append(slices.Clone(b.Devices()), d)
+	b.devices.Store(&list)
 	return nil
 }
 
 func (b *Bus) detach(d Device) {
-	for i, x := range b.devices {
-		if x == d {
-			b.devices = append(b.devices[:i:i], b.devices[i+1:]...)
-			b.ctl.Detach(d)
-			break
-		}
+	list := slices.Clone(b.Devices())
+	if i := slices.Index(list, d); i >= 0 {
+		list = slices.Delete(list, i, i+1)
+		b.devices.Store(&list)
+		b.ctl.Detach(d)
 	}
 	d.Dev().bus = nil
 }
-
-func parentType(t *object.Type) *object.Type { return object.Lookup(t.Parent) }

@@ -16,6 +16,8 @@ package device
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 
 	"github.com/sirupsen/logrus"
 
@@ -62,7 +64,7 @@ type Stater interface {
 	States() []state.Entry
 }
 
-// Env is what a machine offers to its devices.
+// Env is what a machine offers to its devices. It must not be copied.
 type Env struct {
 	Clock  *clock.Set
 	Lane   *lane.Lane
@@ -86,7 +88,14 @@ type Env struct {
 	// KVM is false where nothing executes guest code in the kernel (qtest): then
 	// ioeventfds are matched in software.
 	KVM bool
+
+	roots  []Device        // alive and on no other's bus, in order of arrival
+	states map[string]bool // names under which devices have registered saved state
 }
+
+// Roots returns the devices that are plugged into no other's bus, in order of
+// arrival: what a reset of the machine begins with.
+func (e *Env) Roots() []Device { return slices.Clone(e.roots) }
 
 // Base is what all devices have in common. Devices embed it.
 type Base struct {
@@ -94,9 +103,10 @@ type Base struct {
 	id       string
 	bus      *Bus
 	env      *Env
-	children []*Bus
-	realized bool
+	children atomic.Pointer[[]*Bus] // replaced, never changed, as Bus.devices is
+	realized atomic.Bool
 	undo     []func()
+	saved    string // the name of its saved state, once that is asked for
 	inputs   map[string][]*Pin
 	outputs  []*Line
 	warnings limiter
@@ -114,11 +124,17 @@ func (b *Base) Bus() *Bus { return b.bus }
 // Env returns what the machine offers. It is set before Realize.
 func (b *Base) Env() *Env { return b.env }
 
-// Realized reports whether the device is alive.
-func (b *Base) Realized() bool { return b.realized }
+// Realized reports whether the device is alive. It may be called from any goroutine.
+func (b *Base) Realized() bool { return b.realized.Load() }
 
-// ChildBuses returns the buses that the device provides.
-func (b *Base) ChildBuses() []*Bus { return b.children }
+// ChildBuses returns the buses that the device provides. The caller must not
+// change the list.
+func (b *Base) ChildBuses() []*Bus {
+	if p := b.children.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
 
 // Defer has fn called when the device is unrealized, after Unrealize, or when
 // Realize fails; last deferred first.
@@ -146,7 +162,8 @@ func (b *Base) Outputs() []*Line { return b.outputs }
 // Realize, or in the constructor for buses that never change.
 func (b *Base) NewBus(kind, name string, c Controller) *Bus {
 	bus := &Bus{kind: kind, name: name, owner: b, ctl: c}
-	b.children = append(b.children, bus)
+	list := append(slices.Clone(b.ChildBuses()), bus)
+	b.children.Store(&list)
 	return bus
 }
 
@@ -194,6 +211,18 @@ func (b *Base) DMA() *memory.DMA {
 	return b.env.Mem.NewDMA(b.Describe())
 }
 
+// Map maps a device's region at a fixed place until the device goes.
+func (b *Base) Map(in *memory.Region, addr uint64, r *memory.Region) error {
+	if err := in.Add(addr, r); err != nil {
+		return fmt.Errorf("%s: %w", b.Describe(), err)
+	}
+	b.Defer(func() {
+		in.Remove(r)
+		r.Quiesce()
+	})
+	return nil
+}
+
 // Register adds a device type, whose New must return a Device. It is called
 // from init functions only.
 func Register(t object.Type) {
@@ -205,7 +234,7 @@ func Register(t object.Type) {
 
 func init() {
 	object.Register(object.Type{Name: "device", Abstract: true, Props: []object.Property{
-		object.Getter("realized", "bool", func(d Device) any { return d.Dev().realized }, "whether the device is alive"),
+		object.Getter("realized", "bool", func(d Device) any { return d.Dev().Realized() }, "whether the device is alive"),
 		object.Getter("hotpluggable", "bool", func(d Device) any { return d.Dev().Type().Hotpluggable },
 			"whether the device may come and go while the machine runs"),
 	}})
@@ -225,154 +254,6 @@ func Create(typeName, id string) (Device, error) {
 	d := o.(Device)
 	d.Dev().id = id
 	return d, nil
-}
-
-// Plug makes d part of the machine: it is placed in the object tree (unless it
-// has a place already), attached to bus (nil for devices without one) and
-// realized. After an error nothing of it is left in the machine.
-func Plug(env *Env, bus *Bus, d Device) (err error) {
-	b := d.Dev()
-	if b.realized {
-		return fmt.Errorf("device '%s' is part of the machine already", b.Describe())
-	}
-	b.env = env
-	placed := false
-	if b.Parent() == nil {
-		if err := place(env, b, d); err != nil {
-			return err
-		}
-		placed = true
-	}
-	defer func() {
-		if err == nil {
-			return
-		}
-		b.unwind()
-		if b.bus != nil {
-			b.bus.detach(d)
-		}
-		if placed {
-			object.Remove(d)
-		}
-	}()
-	if bus != nil {
-		if err := bus.attach(d); err != nil {
-			return err
-		}
-	}
-	b.Freeze()
-	if err := d.Realize(); err != nil {
-		return err
-	}
-	if err := b.registerStates(d); err != nil {
-		d.Unrealize()
-		return err
-	}
-	b.realized = true
-	if bus != nil {
-		if p, ok := bus.ctl.(Plugged); ok {
-			p.DevicePlugged(d)
-		}
-	}
-	return nil
-}
-
-func place(env *Env, b *Base, d Device) error {
-	if b.id != "" {
-		if err := object.Add(env.Root.Container("/machine/peripheral"), d, b.id); err != nil {
-			return fmt.Errorf("Duplicate device ID '%s'", b.id)
-		}
-		return nil
-	}
-	return object.Add(env.Root.Container("/machine/peripheral-anon"), d, "device[*]")
-}
-
-// PlaceUnattached puts a board's own device below /machine/unattached, before Plug.
-func PlaceUnattached(env *Env, d Device) {
-	_ = object.Add(env.Root.Container("/machine/unattached"), d, "device[*]") // always a free number
-}
-
-func (b *Base) registerStates(d Device) error {
-	s, ok := d.(Stater)
-	if !ok || b.env.State == nil {
-		return nil
-	}
-	for _, e := range s.States() {
-		path := b.Path()
-		if e.ID != "" {
-			path += "/" + e.ID
-		}
-		e.ID = path
-		remove, err := b.env.State.Register(e)
-		if err != nil {
-			return err
-		}
-		b.Defer(remove)
-	}
-	return nil
-}
-
-func (b *Base) unwind() {
-	for i := len(b.undo) - 1; i >= 0; i-- {
-		b.undo[i]()
-	}
-	b.undo = nil
-	b.children, b.inputs, b.outputs = nil, nil, nil
-	b.Thaw()
-}
-
-// Unplug ends d at once and takes it out of the machine, with all that is
-// plugged into its buses. A guest's consent, where needed, has been obtained before.
-func Unplug(d Device) {
-	b := d.Dev()
-	if !b.realized {
-		return
-	}
-	for _, bus := range b.children {
-		for _, c := range append([]Device(nil), bus.devices...) {
-			Unplug(c)
-		}
-	}
-	b.realized = false
-	d.Unrealize()
-	b.unwind()
-	if b.bus != nil {
-		b.bus.detach(d)
-	}
-	object.Remove(d)
-}
-
-// Reset resets the given devices and all that is plugged into their buses.
-func Reset(roots ...Device) {
-	all := make([]Device, 0, 64)
-	var collect func(Device)
-	collect = func(d Device) {
-		// Children first: a bus's controller enters reset after its devices.
-		for _, bus := range d.Dev().children {
-			for _, c := range bus.devices {
-				collect(c)
-			}
-		}
-		all = append(all, d)
-	}
-	for _, d := range roots {
-		collect(d)
-	}
-	for _, d := range all {
-		if r, ok := d.(ResetEnterer); ok {
-			r.ResetEnter()
-		}
-	}
-	for _, d := range all {
-		if r, ok := d.(ResetHolder); ok {
-			r.ResetHold()
-		}
-	}
-	for _, d := range all {
-		if r, ok := d.(ResetExiter); ok {
-			r.ResetExit()
-		}
-	}
 }
 
 // ErrNoBus is returned where a device needs a bus that the machine lacks.

@@ -51,21 +51,10 @@ func (b *Bus) IRQ(d device.Device, n int) (*device.Line, error) {
 
 // MapIO maps a device's ports at a fixed address until the device goes.
 func (b *Bus) MapIO(d device.Device, port uint16, r *memory.Region) error {
-	return mapFixed(d, b.io, uint64(port), r)
+	return d.Dev().Map(b.io, uint64(port), r)
 }
 
 // MapMem maps a device's memory at a fixed address until the device goes.
 func (b *Bus) MapMem(d device.Device, addr uint64, r *memory.Region) error {
-	return mapFixed(d, b.mem, addr, r)
-}
-
-func mapFixed(d device.Device, in *memory.Region, addr uint64, r *memory.Region) error {
-	if err := in.Add(addr, r); err != nil {
-		return fmt.Errorf("%s: %w", d.Dev().Describe(), err)
-	}
-	d.Dev().Defer(func() {
-		in.Remove(r)
-		r.Quiesce()
-	})
-	return nil
+	return d.Dev().Map(b.mem, addr, r)
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"govmd/internal/device"
 	"govmd/internal/object"
 )
 
@@ -28,6 +29,12 @@ func ParseAddr(s string) (devfn int, ok bool) {
 		}
 	}
 	return int(slot<<3 | fn), true
+}
+
+// DeviceAddress implements device.Addresser: slot and function.
+func (b *Bus) DeviceAddress(d device.Device) string {
+	f := d.(Function).PCI()
+	return fmt.Sprintf("%02x.%x", f.Slot(), f.Fn())
 }
 
 // addrProperty takes text as ParseAddr does, or the number -1 to 255.
