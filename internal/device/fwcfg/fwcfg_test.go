@@ -320,6 +320,8 @@ func TestTwin(t *testing.T) {
 	}, fuzzRanges()...)
 }
 
+func TestConcurrent(t *testing.T) { devtest.Concurrent(t, mkFiles, fuzzRanges()...) }
+
 func FuzzIO(f *testing.F) { devtest.FuzzIO(f, mkFiles, fuzzRanges()...) }
 
 func FuzzState(f *testing.F) { devtest.FuzzState(f, mkFiles, fuzzRanges()...) }

@@ -80,6 +80,10 @@ func TestTwin(t *testing.T) {
 	}, devtest.MMIO(events, 4), devtest.MMIO(regs, 3))
 }
 
+func TestConcurrent(t *testing.T) {
+	devtest.Concurrent(t, func(m *devtest.Machine) { plug(m) }, devtest.MMIO(events, 4), devtest.MMIO(regs, 3))
+}
+
 func FuzzRegisters(f *testing.F) {
 	devtest.FuzzIO(f, func(m *devtest.Machine) { plug(m) }, devtest.MMIO(events, 4), devtest.MMIO(regs, 3))
 }

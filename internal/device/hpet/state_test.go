@@ -121,6 +121,19 @@ func TestTwin(t *testing.T) {
 	}, devtest.MMIO(Base, 0x180))
 }
 
+func TestConcurrent(t *testing.T) {
+	var r *rig
+	devtest.Concurrent(t, func(m *devtest.Machine) {
+		r = plug(m, "msi", "on", "hpet-intcap", "0xff0104")
+		r.dev.Legacy = nil
+	}, devtest.MMIO(Base, 0x180))
+	for i, p := range r.pins {
+		if p.Level() {
+			t.Errorf("input %d is high", i)
+		}
+	}
+}
+
 func FuzzRegisters(f *testing.F) {
 	devtest.FuzzIO(f, func(m *devtest.Machine) { plug(m, "msi", "on", "hpet-intcap", "0xff0104") }, devtest.MMIO(Base, 0x180))
 }

@@ -3,6 +3,7 @@ package i440fx_test
 import (
 	"bytes"
 	"fmt"
+	"sync/atomic"
 	"testing"
 
 	"govmd/internal/device"
@@ -21,10 +22,10 @@ const (
 )
 
 // vga is something on PCI in the window that SMRAM hides.
-type vga struct{ last uint64 }
+type vga struct{ last atomic.Uint64 }
 
 func (v *vga) ReadIO(uint64, int) uint64         { return 0x76 }
-func (v *vga) WriteIO(_ uint64, _ int, x uint64) { v.last = x }
+func (v *vga) WriteIO(_ uint64, _ int, x uint64) { v.last.Store(x) }
 
 type bed struct {
 	*devtest.Machine
@@ -159,7 +160,7 @@ func TestPAMMatrix(t *testing.T) {
 				}
 				where := fmt.Sprintf(" at %#x", addr)
 				equal(t, what+"read"+where, b.Read8(addr), want)
-				b.opt.last = 0
+				b.opt.last.Store(0)
 				b.Write8(addr, 0x42)
 				ram, read := byte(ramByte), want
 				if m&2 != 0 {
@@ -171,7 +172,7 @@ func TestPAMMatrix(t *testing.T) {
 				equal(t, what+"RAM after a write"+where, b.ram(addr), ram)
 				equal(t, what+"read after a write"+where, b.Read8(addr), read)
 				if s.start == 0xc8000 {
-					equal(t, what+"write seen on PCI", b.opt.last == 0x42, m&2 == 0)
+					equal(t, what+"write seen on PCI", b.opt.last.Load() == 0x42, m&2 == 0)
 				}
 			}
 			for _, addr := range []uint64{s.start - 1, s.start + s.size} {
@@ -311,6 +312,10 @@ func TestTwin(t *testing.T) {
 			return uint64(b.Read32(vgaStart + next(2)<<2))
 		})
 	}, fuzzRanges...)
+}
+
+func TestConcurrent(t *testing.T) {
+	devtest.Concurrent(t, func(m *devtest.Machine) { onto(m) }, fuzzRanges...)
 }
 
 func FuzzAccess(f *testing.F) {

@@ -568,6 +568,10 @@ func TestTwin(t *testing.T) {
 	}, devtest.Ports(portData, 1), devtest.Ports(portCommand, 1))
 }
 
+func TestConcurrent(t *testing.T) {
+	devtest.Concurrent(t, mk, devtest.Ports(portData, 1), devtest.Ports(portCommand, 1))
+}
+
 func FuzzIO(f *testing.F) {
 	devtest.FuzzIO(f, mk, devtest.Ports(portData, 1), devtest.Ports(portCommand, 1))
 }

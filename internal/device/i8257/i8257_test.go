@@ -423,6 +423,10 @@ func TestTwin(t *testing.T) {
 	}, ranges...)
 }
 
+func TestConcurrent(t *testing.T) {
+	devtest.Concurrent(t, func(m *devtest.Machine) { m.Plug(m.ISA, TypeName, "") }, ranges...)
+}
+
 func FuzzRegisters(f *testing.F) { devtest.FuzzIO(f, fuzzed, ranges...) }
 
 func FuzzState(f *testing.F) { devtest.FuzzState(f, fuzzed, ranges...) }

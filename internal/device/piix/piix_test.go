@@ -389,6 +389,10 @@ func TestTwin(t *testing.T) {
 	}, fuzzRanges...)
 }
 
+func TestConcurrent(t *testing.T) {
+	devtest.Concurrent(t, func(m *devtest.Machine) { fuzzBed(m) }, fuzzRanges...)
+}
+
 func FuzzAccess(f *testing.F) {
 	devtest.FuzzIO(f, func(m *devtest.Machine) { fuzzBed(m) }, fuzzRanges...)
 }

@@ -42,4 +42,6 @@ func TestRoundTrip(t *testing.T) {
 
 func TestTwin(t *testing.T) { devtest.Twin(t, mk, devtest.Ports(port, 1)) }
 
+func TestConcurrent(t *testing.T) { devtest.Concurrent(t, mk, devtest.Ports(port, 1)) }
+
 func FuzzIO(f *testing.F) { devtest.FuzzIO(f, mk, devtest.Ports(port, 1)) }

@@ -494,6 +494,8 @@ func TestTwin(t *testing.T) {
 	}, devtest.Ports(base, 2))
 }
 
+func TestConcurrent(t *testing.T) { devtest.Concurrent(t, mk, devtest.Ports(base, 2)) }
+
 func FuzzIO(f *testing.F) { devtest.FuzzIO(f, mk, devtest.Ports(base, 2)) }
 
 func FuzzState(f *testing.F) { devtest.FuzzState(f, mk, devtest.Ports(base, 2)) }

@@ -463,6 +463,8 @@ func TestTwin(t *testing.T) {
 	}, devtest.Ports(base, NumRegs))
 }
 
+func TestConcurrent(t *testing.T) { devtest.Concurrent(t, mkCOM1, devtest.Ports(base, NumRegs)) }
+
 func FuzzIO(f *testing.F) { devtest.FuzzIO(f, mkCOM1, devtest.Ports(base, NumRegs)) }
 
 func FuzzState(f *testing.F) { devtest.FuzzState(f, mkCOM1, devtest.Ports(base, NumRegs)) }
