@@ -217,7 +217,7 @@ func (d *decoder) branch(ti *typeInfo, disc Value, base int, dst reflect.Value) 
 func (d *decoder) alternate(ti *typeInfo, v Value, dst reflect.Value) error {
 	i := ti.alternative(v, d.mode)
 	if i < 0 {
-		// Errors for alternates and enumerations name the member, not the path.
+		// Errors for alternates, enumerations and ranges name the member, not the path.
 		return Errorf("Invalid parameter type for '%s', expected: %s", d.lastName(), ti.name)
 	}
 	f := &ti.fields[i]

@@ -86,6 +86,7 @@ type scalars struct {
 	E    *color     `qmp:"e"`
 	Size *Size      `qmp:"size"`
 	L    []uint64   `qmp:"l,optional"`
+	L16  []uint16   `qmp:"l16,optional"`
 	LE   []color    `qmp:"le,optional"`
 	Any  any        `qmp:"any,optional"`
 	Obj  *Object    `qmp:"obj"`
@@ -171,6 +172,7 @@ func TestDecodeScalars(t *testing.T) {
 		{`{"e": "blue"}`, "! Parameter 'e' does not accept value 'blue'"},
 		{`{"le": ["red", "blue"]}`, "! Parameter 'null' does not accept value 'blue'"},
 		{`{"l": [1, "a"]}`, "! Parameter 'l[1]' expects uint64"},
+		{`{"l16": [0, 70000]}`, "! Parameter 'null' expects uint16_t"},
 		{`{"l": {}}`, "! Invalid parameter type for 'l', expected: array"},
 		{`{"obj": []}`, "! Invalid parameter type for 'obj', expected: object"},
 		{`{"sn": 1}`, "! Invalid parameter type for 'sn', expected: StrOrNull"},
@@ -184,12 +186,13 @@ func TestDecodeScalars(t *testing.T) {
 		{"u=", "! Parameter 'u' expects integer"},
 		{"u8=256", "! Parameter 'u8' expects uint8_t"},
 		{"f=x", "! Parameter 'f' expects number"},
-		{"size=x", "! Parameter 'size' expects a size value"},
-		{"size=16E", "! Parameter 'size' expects a size value"},
+		{"size=x", "! Parameter 'size' expects size"},
+		{"size=16E", "! Parameter 'size' expects size"},
 		{"e=blue", "! Parameter 'e' does not accept value 'blue'"},
 		{"i.a=1", "! Parameters 'i.*' are unexpected"},
 		{"s.0=1", "! Parameters 's.*' are unexpected"},
 		{"l=x", "! Invalid parameter type for 'l', expected: array"},
+		{"l16.0=70000", "! Parameter 'null' expects uint16_t"},
 		{"l.0=1,l.1=z", "! Parameter 'l.1' expects integer"},
 	})
 }
@@ -198,6 +201,7 @@ func TestDecodeStructs(t *testing.T) {
 	check[args](t, [][2]string{
 		{`{"blockdev": {"driver": "file", "node-name": "n", "cache": {"direct": true}, "filename": "x", "aio": "red"}}`, ""},
 		{`{"blockdev": {"driver": "null"}}`, ""},
+		{`{"list": [{"u8": 256}]}`, "! Parameter 'u8' expects uint8_t"},
 		{`{"blockdev": {"id": "n", "driver": "null"}}`, `{"blockdev": {"driver": "null", "node-name": "n"}}`},
 		{`{"blockdev": {"filename": "x", "driver": "file"}}`, `{"blockdev": {"driver": "file", "filename": "x"}}`},
 		{`{"blockdev": {"driver": "qcow2", "file": {"driver": "file", "filename": "x"}, "backing": "base"}}`, ""},

@@ -90,7 +90,7 @@ func (d *decoder) text(ti *typeInfo, v Value, dst reflect.Value) error {
 	case kindSize:
 		n, err := option.ParseSize(v.Text())
 		if err != nil {
-			return d.expects("a size value")
+			return d.expects("size")
 		}
 		dst.SetUint(n)
 	case kindFloat:
@@ -105,7 +105,7 @@ func (d *decoder) text(ti *typeInfo, v Value, dst reflect.Value) error {
 
 func (d *decoder) setInt(ti *typeInfo, n int64, dst reflect.Value) error {
 	if dst.OverflowInt(n) {
-		return d.expects(ti.cName())
+		return InvalidValue(d.lastName(), ti.cName())
 	}
 	dst.SetInt(n)
 	return nil
@@ -113,7 +113,7 @@ func (d *decoder) setInt(ti *typeInfo, n int64, dst reflect.Value) error {
 
 func (d *decoder) setUint(ti *typeInfo, n uint64, dst reflect.Value) error {
 	if dst.OverflowUint(n) {
-		return d.expects(ti.cName())
+		return InvalidValue(d.lastName(), ti.cName())
 	}
 	dst.SetUint(n)
 	return nil
