@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -47,6 +48,9 @@ func (v *vm) configure() error {
 	if s.cfg.RAM = s.ram; s.ram == 0 {
 		s.cfg.RAM = defaultRAM
 	}
+	if s.qtest != "" && s.cfg.Accel != "qtest" {
+		return &usageError{"-qtest " + s.qtest, errors.New("goes with -accel qtest alone")}
+	}
 	s.cfg.Board = board
 	s.cfg.FirmwareDirs = append(s.cfg.FirmwareDirs, firmwareDirs...)
 	s.cfg.Lane, s.cfg.Events, s.cfg.Log = v.lane, &v.bus, v.log
@@ -56,6 +60,16 @@ func (v *vm) configure() error {
 		return err
 	}
 	v.cfg = s.cfg
+	return s.checkMonitors()
+}
+
+// checkMonitors refuses monitors on character devices that are not there.
+func (s *setup) checkMonitors() error {
+	for _, m := range s.monitors {
+		if !slices.ContainsFunc(s.chardevs, func(c chardevSetup) bool { return c.ID == m.chardev }) {
+			return &usageError{m.given, fmt.Errorf("chardev '%s' not found", m.chardev)}
+		}
+	}
 	return nil
 }
 

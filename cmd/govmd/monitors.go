@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"govmd/internal/chardev"
@@ -48,9 +47,6 @@ func (v *vm) serveQtest(ctx context.Context) error {
 		return nil
 	}
 	given := "-qtest " + text
-	if v.cfg.Accel != "qtest" {
-		return &usageError{given, errors.New("goes with -accel qtest alone")}
-	}
 	const id = "qtest"
 	cfg, _, err := chardev.ParseShort(id, text)
 	if err == nil {

@@ -1,0 +1,338 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"govmd/test/vmtest"
+)
+
+// bad is a command line that must not start a machine. In args @ stands for the
+// folder that the test has made; want is part of the one line of the complaint.
+type bad struct {
+	args string
+	want string
+}
+
+// common are what a bad line is given beside, so that it is the only fault.
+const common = "-nodefaults -display none -S -qmp unix:qmp.sock,server=on,wait=off -pidfile pid "
+
+var badOptions = []bad{
+	{"-frobnicate", "-frobnicate: invalid option"},
+	{"-kernle x", "-kernle: invalid option; did you mean '-kernel'?"},
+	{"--versoin", "--versoin: invalid option; did you mean '-version'?"},
+	{"-drive file=x", "-drive: this option is not supported yet"},
+	{"disk.img", "disk.img: expected an option"},
+	{"-m", "-m: requires an argument"},
+	{"-m abc", "-m abc: Parameter 'size' expects a non-negative number below 2^64"},
+	{"-m -5", "-m -5: Parameter 'size' expects"},
+	{"-m 64X", "-m 64X: Parameter 'size' expects"},
+	{"-m 99999999999999999999", "-m 99999999999999999999: Value '99999999999999999999' is out of range for parameter 'size'"},
+	{"-m 64,foo=2", "-m 64,foo=2: Invalid parameter 'foo'"},
+	{"-m size=64M,slost=2", "Invalid parameter 'slost'; did you mean 'slots'?"},
+	{"-m 64,maxmem=1G,slots=2", "slots and maxmem are not supported yet"},
+	{"-smp 0", "CPU topology parameters must be greater than zero"},
+	{"-smp abc", "-smp abc: Parameter 'cpus' expects a number"},
+	{"-smp 300", "Invalid SMP CPUs 300. The max CPUs supported by machine 'pc-i440fx-7.2' is 255"},
+	{"-smp 4294967296", "Invalid SMP CPUs 4294967296."},
+	{"-smp 99999999999999999999", "Value '99999999999999999999' is too large for parameter 'cpus'"},
+	{"-smp 2,sockets=3", "product of the hierarchy must match maxcpus"},
+	{"-smp 2,maxcpus=1", "maxcpus must be equal to or greater than smp"},
+	{"-smp 2,core=2", "-smp 2,core=2: Invalid parameter 'core'; did you mean 'cores'?"},
+	{"-M foo", "-machine foo: unsupported machine type"},
+	{"-M pcc", "unsupported machine type; Use -machine help to list supported machines; did you mean 'pc'?"},
+	{"-M pc,foo", "-M pc,foo: Expected '=' after parameter 'foo'"},
+	{"-M pc,hpte=on", "-machine hpte=on: Property 'pc-i440fx-7.2-machine.hpte' not found; did you mean 'hpet'?"},
+	{"-M pc,hpet=maybe", "-machine hpet=maybe: "},
+	{"-M pc,usb=on", "-machine usb=on: "},
+	{"-M pc,smp.cpus=0", "must be greater than zero"},
+	{"-M pc,memory.size=x", "Parameter 'size' expects"},
+	{"-M pc,kernel-irqchip=off", "kernel-irqchip=off is not supported"},
+	{"-accel foo", "invalid accelerator foo"},
+	{"-accel kvm,foo=on", "Property 'kvm-accel.foo' not found"},
+	{"-accel kvm -machine accel=kvm", `The -accel and "-machine accel=" options are incompatible`},
+	{"-uuid abc", "-uuid abc: failed to parse UUID string: wrong format"},
+	{"-uuid {00112233-4455-6677-8899-aabbccddeeff}", "wrong format"},
+	{"-name foo,bar=baz", "-name foo,bar=baz: Invalid parameter 'bar'"},
+	{"-boot order=1", "-boot order=1: Invalid boot device '1'"},
+	{"-boot order=cc", "Boot device 'c' was given twice"},
+	{"-boot strict=maybe", "Parameter 'boot.strict' expects 'on' or 'off'"},
+	{"-boot splash-time=99999999", "splash-time is invalid"},
+	{"-rtc base=foo", "-rtc base=foo: base=foo: invalid datetime format; valid formats"},
+	{"-rtc clock=bar", "clock: invalid option value 'bar'"},
+	{"-rtc foo=bar", "-rtc foo=bar: Invalid parameter 'foo'"},
+	{"-device foo", "-device foo: 'foo' is not a valid device model name"},
+	{"-device isa-seriall", "did you mean 'isa-serial'?"},
+	{"-device id=x", "-device id=x: Parameter 'driver' is missing"},
+	{"-device isa-debug-exit,id=1x", "Parameter 'id' expects an identifier; Identifiers consist of letters"},
+	{"-device isa-debug-exit,id=x -device isa-debug-exit,id=x", "-device isa-debug-exit,id=x: Duplicate ID 'x' for device"},
+	{`-device {"driver":1}`, "Invalid parameter type for 'driver', expected: string"},
+	{`-device {"driver":"isa-debug-exit"`, `-device {"driver":"isa-debug-exit": JSON parse error`},
+	{"-object foo,id=x", "-object foo,id=x: Parameter 'qom-type' does not accept value 'foo'"},
+	{"-object rng-builtn,id=x", "did you mean 'rng-builtin'?"},
+	{"-object rng-builtin", "-object rng-builtin: Parameter 'id' is missing"},
+	{"-object rng-builtin,id=1x", "Parameter 'id' expects an identifier"},
+	{"-object rng-builtin,id=x -object rng-builtin,id=x", "-object rng-builtin,id=x: Duplicate ID 'x' for object"},
+	{"-object rng-random,id=x,filename=@/none", "Could not open '@/none'"},
+	{`-object {"qom-type":"rng-random","id":"x","filename":5}`, "Invalid parameter type for 'filename', expected: string"},
+	{"-global foo", "-global foo: Invalid parameter 'foo'"},
+	{"-global driver=foo,property=bar", "options 'driver', 'property', and 'value' are required"},
+	{"-chardev foo,id=x", "-chardev foo,id=x: 'foo' is not a valid char driver name"},
+	{"-chardev null", "-chardev null: Parameter 'id' is missing"},
+	{"-chardev null,id=x,foo=1", "-chardev null,id=x,foo=1: Invalid parameter 'foo'"},
+	{"-chardev null,id=x -chardev null,id=x", "-chardev null,id=x: Duplicate ID 'x' for chardev"},
+	{"-chardev file,id=x,path=@/none/x", "-chardev file,id=x,path=@/none/x: could not open '@/none/x': "},
+	{"-chardev socket,id=x,path=@/none/x,server=on,wait=off", "Failed to bind socket to @/none/x: "},
+	{"-chardev socket,id=x,path=@/none/x", "Failed to connect to '@/none/x': "},
+	{"-chardev socket,id=x,path=@/busy,server=on,wait=off", "Failed to bind socket to @/busy: Address already in use"},
+	{"-chardev socket,id=x,path=@/" + strings.Repeat("x", 108) + ",server=on", "is too long: Path must be less than 108 bytes"},
+	{"-chardev socket,id=x,host=127.0.0.1,port=PORT,server=on,wait=off", "Failed to bind socket to 127.0.0.1:PORT: address already in use"},
+	{"-chardev stdio,id=x -chardev stdio,id=y", "-chardev stdio,id=y: cannot use stdio by multiple character devices"},
+	{"-serial foo", "-serial foo: 'foo' is not a character device that is supported"},
+	{"-serial file:@/none/x", "-serial file:@/none/x: could not open '@/none/x': "},
+	{"-serial unix:@/none/x,server=on,wait=off", "-serial unix:@/none/x,server=on,wait=off: Failed to bind socket to @/none/x: "},
+	{"-serial unix:@,server=on,wait=off", "Failed to bind socket to @: "},
+	{"-serial null -serial null -serial null -serial null -serial null", "there are no more than 4 serial ports"},
+	{"-qmp foo", "-qmp foo: "},
+	{"-qmp unix:@/none/x,server=on,wait=off", "-qmp unix:@/none/x,server=on,wait=off: Failed to bind socket to @/none/x: "},
+	{"-qmp unix:@/busy,server=on,wait=off", "Failed to bind socket to @/busy: Address already in use"},
+	{"-qmp unix:@/twice,server=on,wait=off -qmp unix:@/twice,server=on,wait=off", "Failed to bind socket to @/twice: Address already in use"},
+	{"-mon chardev=foo,mode=control", "-mon chardev=foo,mode=control: chardev 'foo' not found"},
+	{"-mon mode=control", "Parameter 'chardev' is missing"},
+	{"-chardev null,id=x -mon x", "a human monitor (mode=readline) is not supported yet"},
+	{"-chardev null,id=x -mon x,mode=foo", "Parameter 'mode' does not accept value 'foo'"},
+	{"-M none -chardev null,id=x -mon x,mode=control -mon x,mode=control", "Device 'x' is in use"},
+	{"-fw_cfg name=opt/x", "-fw_cfg name=opt/x: name, plus exactly one of file and string, are needed"},
+	{"-fw_cfg name=opt/x,file=@/none", "could not open file '@/none': "},
+	{"-fw_cfg name=opt/x,file=/dev/zero", "file '/dev/zero' is not a regular file"},
+	{"-fw_cfg name=opt/" + strings.Repeat("x", 60) + ",string=x", "name too long (max. 55 char)"},
+	{"-action reboot=foo", "-action reboot=foo: Parameter 'reboot' does not accept value 'foo'"},
+	{"-action rebot=reset", "Invalid parameter 'rebot'; did you mean 'reboot'?"},
+	{"-d foo", "-d foo: log item 'foo' is not supported"},
+	{"-D @/none/log", "-D @/none/log: no such file or directory"},
+	{"-display sdl", "-display sdl: 'sdl' is not supported"},
+	{"-vga std", "-vga std: 'std' is not supported"},
+	{"-nic user", "-nic user: 'user' is not supported"},
+	{"-monitor stdio", "-monitor stdio: a human monitor is not supported yet"},
+	{"-qtest unix:@/none", "-qtest unix:@/none: goes with -accel qtest alone"},
+	{"-pidfile @/none/pid", "-pidfile @/none/pid: cannot create PID file: no such file or directory"},
+	{"-pidfile @", "-pidfile @: cannot create PID file: is a directory"},
+}
+
+// badMachines are found when the machine is made; they are tried on a board.
+var badMachines = []bad{
+	{"-initrd @/ok", "-initrd only allowed with -kernel option"},
+	{"-append x", "-append only allowed with -kernel option"},
+	{"-kernel @/none", "could not open kernel image '@/none': no such file or directory"},
+	{"-kernel @", "kernel image '@' is not a regular file"},
+	{"-kernel @/fifo", "kernel image '@/fifo' is not a regular file"},
+	{"-kernel /dev/zero", "kernel image '/dev/zero' is not a regular file"},
+	{"-kernel @/empty", "kernel image '@/empty' is cut short"},
+	{"-kernel @/noise", "kernel image '@/noise': neither a bzImage nor an ELF image"},
+	{"-kernel @/bz.cut", "kernel image '@/bz.cut' is cut short"},
+	{"-kernel @/elf.magic", "kernel image '@/elf.magic' is cut short"},
+	{"-kernel @/elf.nonote", "kernel image '@/elf.nonote': it has no PVH entry point"},
+	{"-kernel @/elf.phnum", "kernel image '@/elf.phnum': an ELF image with 65535 program headers"},
+	{"-kernel @/elf.phoff", "kernel image '@/elf.phoff' is cut short"},
+	{"-kernel @/elf.memsz", "kernel image '@/elf.memsz': program header 0"},
+	{"-kernel @/elf.offset", "kernel image '@/elf.offset': program header 0"},
+	{"-kernel @/elf.addr", "kernel image '@/elf.addr': program header 0"},
+	{"-kernel @/elf.arm", "kernel image '@/elf.arm': an ELF image for another processor"},
+	{"-kernel @/elf.pvh -initrd @/none", "could not open initrd '@/none': no such file or directory"},
+	{"-kernel @/elf.pvh -initrd @", "initrd '@' is not a regular file"},
+	{"-kernel @/elf.pvh -initrd @/huge", "initrd '@/huge' ("},
+	{"-kernel @/elf.pvh -m 1", "kernel image '@/elf.pvh' does not fit in RAM"},
+	{"-bios @/none", "could not load firmware '@/none'"},
+	{"-bios @", "firmware '@' is not a regular file"},
+	{"-bios @/fifo", "firmware '@/fifo' is not a regular file"},
+	{"-bios @/empty", "firmware '@/empty' has 0 bytes: it must be a multiple of 64 KiB"},
+	{"-bios @/noise", "firmware '@/noise' has 1000 bytes: it must be a multiple of 64 KiB"},
+	{"-bios @/huge", "firmware '@/huge' has 1073741824 bytes, more than"},
+	{"-m 100T", "cannot set up guest memory"},
+	{"-m 2E", "cannot set up guest memory"},
+	{"-device isa-debug-exit,bus=nope", "-device isa-debug-exit,bus=nope: Bus 'nope' not found"},
+	{"-device isa-debug-exit,foo=1", "-device isa-debug-exit,foo=1: Property 'isa-debug-exit.foo' not found"},
+	{"-device isa-debug-exit,iobase=abc", "-device isa-debug-exit,iobase=abc: Parameter 'iobase' expects"},
+	{"-device isa-serial,chardev=nope", "-device isa-serial,chardev=nope: chardev 'nope' not found"},
+	{"-serial chardev:nope", "chardev 'nope' not found"},
+	{"-debugcon chardev:nope", "-debugcon"},
+	{"-device loader,file=@/none,addr=0", "could not open loader file '@/none'"},
+	{"-device loader,addr=0,data=1", "-device loader,addr=0,data=1: "},
+	{"-cpu nope", "nope"},
+	{"-fw_cfg opt/x,string=a -fw_cfg opt/x,string=b", "-fw_cfg opt/x: duplicate fw_cfg file name: opt/x"},
+	{"-smbios foo=1", "-smbios foo=1: Must specify type= or file="},
+	{"-smbios type=999", "-smbios type=999: "},
+	{"-smbios file=@/none", "@/none"},
+	{"-global isa-debug-exit.iobase=abc -device isa-debug-exit", "can't apply global isa-debug-exit.iobase=abc"},
+}
+
+// folder makes the files that the tables speak of.
+func folder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "cli") // a short name: sockets are made there
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	noise := bytes.Repeat([]byte("noise "), 200)[:1000]
+	for name, data := range map[string][]byte{
+		"ok": []byte("fine\n"), "empty": nil, "noise": noise,
+		"bz.cut":     bzImage()[:4096],
+		"elf.magic":  []byte("\x7fELF"),
+		"elf.nonote": elf(elfFields{}),
+		"elf.pvh":    elf(elfFields{pvh: true}),
+		"elf.phnum":  elf(elfFields{phnum: 0xffff}),
+		"elf.phoff":  elf(elfFields{phoff: 1 << 62}),
+		"elf.memsz":  elf(elfFields{memsz: 1 << 62}),
+		"elf.offset": elf(elfFields{offset: 1 << 62}),
+		"elf.addr":   elf(elfFields{addr: 1 << 60}),
+		"elf.arm":    elf(elfFields{machine: 183}),
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "huge"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(filepath.Join(dir, "huge"), 1<<30); err != nil { // a hole: takes no room
+		t.Fatal(err)
+	}
+	if err := unix.Mkfifo(filepath.Join(dir, "fifo"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// bzImage is the beginning of a kernel that says it is larger than it is.
+func bzImage() []byte {
+	b := make([]byte, 8192)
+	b[0x1f1] = 4                                       // sectors of set-up code
+	binary.LittleEndian.PutUint32(b[0x1f4:], 1<<20>>4) // of the rest, in 16 bytes
+	copy(b[0x1fe:], "\x55\xaa\xeb\x70HdrS")
+	binary.LittleEndian.PutUint16(b[0x206:], 0x20f)
+	b[0x211] = 1 // loaded high
+	binary.LittleEndian.PutUint16(b[0x236:], 1)
+	return b
+}
+
+// elfFields are what an ELF image differs in from a sound one; zero means sound.
+type elfFields struct {
+	machine, phnum uint16
+	phoff, offset  uint64
+	addr, memsz    uint64
+	pvh            bool
+}
+
+// elf is an image of a kernel with one segment, and with a PVH note if wanted.
+func elf(f elfFields) []byte {
+	or := func(v, otherwise uint64) uint64 {
+		if v == 0 {
+			return otherwise
+		}
+		return v
+	}
+	b := make([]byte, 0x2000)
+	le := binary.LittleEndian
+	copy(b, "\x7fELF\x02\x01\x01")
+	le.PutUint16(b[16:], 2)
+	le.PutUint16(b[18:], uint16(or(uint64(f.machine), 62)))
+	le.PutUint32(b[20:], 1)
+	le.PutUint64(b[24:], 0x100000)
+	le.PutUint64(b[32:], or(f.phoff, 64))
+	le.PutUint16(b[52:], 64)
+	le.PutUint16(b[54:], 56)
+	segments := uint64(1)
+	header := func(at int, typ uint32, offset, addr, filesz, memsz uint64) {
+		le.PutUint32(b[at:], typ)
+		le.PutUint32(b[at+4:], 5)
+		for i, v := range []uint64{offset, addr, addr, filesz, memsz, 0x1000} {
+			le.PutUint64(b[at+8+8*i:], v)
+		}
+	}
+	header(64, 1, or(f.offset, 0x1000), or(f.addr, 0x100000), 0x1000, or(f.memsz, 0x1000))
+	if f.pvh {
+		segments = 2
+		header(120, 4, 0x200, 0, 24, 24)
+		le.PutUint32(b[0x200:], 4)
+		le.PutUint32(b[0x204:], 8)
+		le.PutUint32(b[0x208:], 18)
+		copy(b[0x20c:], "Xen\x00")
+		le.PutUint64(b[0x210:], 0x100000)
+	}
+	le.PutUint16(b[56:], uint16(or(uint64(f.phnum), segments)))
+	return b
+}
+
+func TestBadOptions(t *testing.T) { eachBad(t, badOptions, "") }
+
+func TestBadMachines(t *testing.T) {
+	for _, board := range []string{"pc", "microvm"} {
+		t.Run(board, func(t *testing.T) { eachBad(t, badMachines, "-accel qtest -M "+board+" ") })
+	}
+}
+
+// With KVM more memory can be asked for than it takes, and more vCPUs.
+func TestKVMBadMachines(t *testing.T) {
+	vmtest.NeedAnyKVM(t)
+	eachBad(t, badMachines, "-accel kvm -cpu host ")
+}
+
+// Memory that a limit forbids is refused by that name, too.
+func TestMemoryLimit(t *testing.T) {
+	dir := folder(t)
+	args := strings.Fields("-accel qtest -m 64G -nodefaults -display none -S")
+	got := runShell(t, dir, "ulimit -v 8388608; exec "+program+" "+strings.Join(args, " "))
+	if want := "govmd: cannot set up guest memory 'pc.ram'"; got.status != 1 || !strings.HasPrefix(got.stderr, want) || strings.Count(got.stderr, "\n") != 1 {
+		t.Errorf("status %d, %q, want %q", got.status, got.stderr, want)
+	}
+}
+
+func eachBad(t *testing.T, table []bad, before string) {
+	dir := folder(t)
+	busy, err := net.Listen("unix", filepath.Join(dir, "busy"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	_, port, err := net.SplitHostPort(tcp.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill := strings.NewReplacer("@", dir, "PORT", port).Replace
+	before = common + before
+	there := files(t, dir)
+	for _, c := range table {
+		t.Run(c.args, func(t *testing.T) {
+			got := runIn(t, dir, append(strings.Fields(before), strings.Fields(fill(c.args))...)...)
+			if got.status != 1 {
+				t.Errorf("exit status %d", got.status)
+			}
+			want := fill(c.want)
+			if !strings.HasPrefix(got.stderr, "govmd: ") || !strings.Contains(got.stderr, want) {
+				t.Errorf("says %q, want %q", got.stderr, want)
+			}
+			if strings.Count(got.stderr, "\n") != 1 || !strings.HasSuffix(got.stderr, "\n") {
+				t.Errorf("%q is not one line", got.stderr)
+			}
+			if got.stdout != "" {
+				t.Errorf("prints %q", got.stdout)
+			}
+			if left := files(t, dir); left != there {
+				t.Errorf("it leaves\n%s\nwhere there was\n%s", left, there)
+			}
+		})
+	}
+}
