@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -159,6 +160,69 @@ func TestIASLAccepts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// buffers are the contents of the buffers that a run of Execute has shown.
+func buffers(out string) (list []string) {
+	for _, line := range strings.Split(out, "\n") {
+		if _, text, ok := strings.Cut(line, "0000: "); ok && strings.Contains(line, "[Buffer]") {
+			text, _, _ = strings.Cut(text, " //")
+			list = append(list, strings.TrimSpace(text))
+		}
+	}
+	return list
+}
+
+// All that a system looks for when it starts can be evaluated. The interpreter
+// calls _SRS with a number, for want of resources to set.
+func TestPredefinedNames(t *testing.T) {
+	except := regexp.MustCompile(`_SRS|Field \[IRQN\]`)
+	for _, name := range []string{"full pc", "full microvm"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // the interpreter sleeps much of the time
+			dsdt, _ := place(t, machines(t)[name]).Get("DSDT")
+			out := acpitest.Execute(t, dsdt, 0, except, "execute predefined")
+			if !strings.Contains(out, "predefined names in the namespace") {
+				t.Errorf("nothing was evaluated:\n%s", out)
+			}
+		})
+	}
+}
+
+func TestInterruptLinks(t *testing.T) {
+	t.Parallel()
+	const (
+		irq10 = "89 06 00 09 01 0A 00 00 00 79 00"
+		none  = "89 06 00 09 01 00 00 00 00 79 00"
+		lnkb  = `execute \_SB.LNKB.`
+	)
+	dsdt, _ := place(t, machines(t)["full pc"]).Get("DSDT")
+	out := acpitest.Execute(t, dsdt, 0x80, nil, lnkb+"_STA", lnkb+"_CRS",
+		lnkb+"_SRS ("+irq10+")", lnkb+"_STA", lnkb+"_CRS", lnkb+"_DIS", lnkb+"_STA", lnkb+"_CRS", `execute \_SB.LNKC._STA`)
+	if got, want := buffers(out), []string{none, irq10, none}; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("interrupts %q, want %q", got, want)
+	}
+	var status []string
+	for _, line := range strings.Split(out, "\n") {
+		if _, v, ok := strings.Cut(line, "[Integer] = "); ok {
+			status = append(status, strings.TrimLeft(strings.TrimSpace(v), "0"))
+		}
+	}
+	if got := strings.Join(status, " "); got != "9 B 9 9" {
+		t.Errorf("states %s, want 9 B 9 9", got)
+	}
+}
+
+func TestPowerButtonEvent(t *testing.T) {
+	t.Parallel()
+	dsdt, _ := place(t, machines(t)["full microvm"]).Get("DSDT")
+	const notified = "Received a Device Notify on [PWRB]"
+	for fill, want := range map[byte]bool{0: false, acpi.GEDPowerButton: true} {
+		out := acpitest.Execute(t, dsdt, fill, nil, `execute \_SB.GED._EVT 9`)
+		if got := strings.Contains(out, notified); got != want {
+			t.Errorf("events %#x: the power button is told of: %v, want %v\n%s", fill, got, want, out)
+		}
 	}
 }
 

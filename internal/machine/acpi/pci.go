@@ -29,6 +29,7 @@ func pciLinks() aml.Term {
 			aml.Name("NOW", aml.Resources(aml.Interrupt(aml.Shared, 0))),
 			aml.Method("_CRS", 0, true,
 				aml.CreateDWordField(aml.Ref("NOW"), aml.InterruptNumberOffset, "IRQN"),
+				aml.Store(aml.Int(0), aml.Ref("IRQN")), // it has what it was last time
 				aml.If(aml.LogicalNot(disabled),
 					aml.And(reg, aml.Int(0xf), aml.Ref("IRQN"))),
 				aml.Return(aml.Ref("NOW"))),
