@@ -5,6 +5,7 @@ package machine
 import (
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 
 	"github.com/sirupsen/logrus"
@@ -37,10 +38,10 @@ type Machine struct {
 	cpus        []*VCPU
 	boot        bootSource // nil: firmware, or nothing, starts the vCPUs at the reset vector
 	ended       chan runstate.Cause
-	roots       []device.Device // what a reset walks, in order of creation
-	buses       []*device.Bus   // those that no device provides
+	buses       []*device.Bus // those that no device provides
 	loaders     []*boot.Plan
-	usedGlobals map[int]bool // by index
+	usedGlobals map[int]bool   // by index
+	queries     sync.WaitGroup // answers to query-cpus that are on their way
 	closing     sync.Once
 	undo        []func()
 }
@@ -83,6 +84,9 @@ func (m *Machine) make() error {
 		Object:  cfg.Objects,
 	}
 	if err := object.Add(m.Root, cfg.Board, "machine"); err != nil {
+		return err
+	}
+	if err := m.registerState(); err != nil {
 		return err
 	}
 	if err := m.checkBoot(); err != nil {
@@ -142,24 +146,12 @@ func (m *Machine) plug(bus *device.Bus, d device.Device) error {
 	if err := m.applyDefaults(d); err != nil {
 		return err
 	}
-	return m.plugIn(bus, d)
-}
-
-// plugIn realizes d and has resets reach it.
-func (m *Machine) plugIn(bus *device.Bus, d device.Device) error {
-	if err := device.Plug(m.Env, bus, d); err != nil {
-		return err
-	}
-	if bus == nil || bus.Owner() == nil {
-		m.roots = append(m.roots, d)
-	}
-	return nil
+	return device.Plug(m.Env, bus, d)
 }
 
 // plugChips plugs the accelerator's interrupt controllers and timer.
 func (m *Machine) plugChips(pic, pit bool) error {
-	chips, err := m.Accel.PlugChips(m.Env, pic, pit)
-	m.roots = append(m.roots, chips...)
+	_, err := m.Accel.PlugChips(m.Env, pic, pit)
 	return err
 }
 
@@ -244,7 +236,7 @@ func (m *Machine) coldReset() error {
 }
 
 func (m *Machine) resetDevices() error {
-	device.Reset(m.roots...)
+	device.Reset(m.Env.Roots()...)
 	for _, c := range m.cpus {
 		if err := c.reset(); err != nil {
 			return err
@@ -272,15 +264,21 @@ func (m *Machine) wakeup(s sleeper) {
 // ended, or on it.
 func (m *Machine) Close() {
 	m.closing.Do(func() {
+		if m.Run != nil {
+			m.Run.Close()
+		}
 		if m.Accel != nil {
 			m.Accel.Pause()
 		}
-		for i := len(m.roots) - 1; i >= 0; i-- {
-			device.Unplug(m.roots[i])
+		if m.Env != nil {
+			for _, d := range slices.Backward(m.Env.Roots()) {
+				device.Unplug(d)
+			}
 		}
 		if m.Accel != nil {
 			m.Accel.Close()
 		}
+		m.queries.Wait()
 		for i := len(m.undo) - 1; i >= 0; i-- {
 			m.undo[i]()
 		}

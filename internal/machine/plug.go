@@ -87,11 +87,11 @@ func (m *Machine) plugDevice(c *DeviceConfig) error {
 			return err
 		}
 	}
-	bus, err := m.busFor(busKind(t), t.Name, c.Bus)
+	bus, err := m.busFor(device.BusKind(t), t.Name, c.Bus)
 	if err != nil {
 		return err
 	}
-	return m.plugIn(bus, d)
+	return device.Plug(m.Env, bus, d)
 }
 
 // DeviceType returns the type that -device means by name.
@@ -147,16 +147,6 @@ func DeviceAlias(typeName string) string {
 // DeviceTypes lists the types that -device takes.
 func DeviceTypes() []*object.Type {
 	return object.Types(func(t *object.Type) bool { return t.IsA("device") && t.UserCreatable && !t.Abstract })
-}
-
-// busKind returns what kind of bus a type plugs into, "" for none.
-func busKind(t *object.Type) string {
-	for ; t != nil; t = object.Lookup(t.Parent) {
-		if t.Bus != "" {
-			return t.Bus
-		}
-	}
-	return ""
 }
 
 // full is a bus controller that takes a limited number of devices.

@@ -4,6 +4,7 @@ import (
 	"govmd/internal/device/rtc"
 	"govmd/internal/device/virtio/console"
 	"govmd/internal/event"
+	"govmd/internal/kvm"
 	"govmd/internal/machine/cpu"
 	"govmd/internal/machine/qtest"
 	"govmd/internal/qmp"
@@ -121,7 +122,7 @@ func (m *Machine) queryCPUs(r *qmp.Reply[[]cpuInfo]) {
 			CPU: int64(c.index), Current: c.index == 0, QOMPath: c.Path(), ThreadID: c.threadID(), Props: m.cpuProps(c), Arch: "x86",
 		})
 	}
-	go func() {
+	m.queries.Go(func() {
 		for i, c := range cpus {
 			pc, halted, err := c.position()
 			if err != nil {
@@ -131,21 +132,31 @@ func (m *Machine) queryCPUs(r *qmp.Reply[[]cpuInfo]) {
 			infos[i].PC, infos[i].Halted = pc, halted
 		}
 		r.Return(infos)
-	}()
+	})
 }
 
 func (m *Machine) topology() cpu.Topology {
 	return cpu.Topology{Sockets: m.SMP.Sockets, Dies: m.SMP.Dies, Cores: m.SMP.Cores, Threads: m.SMP.Threads}
 }
 
-// stopReason turns a vCPU's own stop into what it means for the machine.
-func (m *Machine) vcpuStopped(c *VCPU, why string, shutdown bool) {
-	if shutdown {
-		// A triple fault: the processor's way of asking for a reset.
+// vcpuStopped turns a vCPU's own stop into what it means for the machine.
+func (m *Machine) vcpuStopped(c *VCPU, s *kvm.Stop) {
+	switch {
+	case s.Kind == kvm.StopShutdown, s.Kind == kvm.StopSystemEvent && s.Event.Type == kvm.SystemEventReset:
+		// A triple fault is the processor's way of asking for a reset.
 		m.Run.RequestReset(runstate.CauseGuestReset)
 		return
+	case s.Kind == kvm.StopSystemEvent && s.Event.Type == kvm.SystemEventShutdown:
+		m.Run.RequestShutdown(runstate.CauseGuestShutdown)
+		return
+	case s.Kind == kvm.StopSystemEvent && s.Event.Type == kvm.SystemEventCrash:
+		m.Run.RequestPanicked()
+		return
+	case s.Kind == kvm.StopDebug:
+		m.Run.RequestStop(runstate.Debug)
+		return
 	}
-	m.log().Errorf("vCPU %d: %s", c.index, why)
+	m.log().Errorf("vCPU %d: %s", c.index, s)
 	c.dump()
 	m.Run.RequestStop(runstate.InternalError)
 }

@@ -11,6 +11,7 @@ import (
 	"govmd/internal/machine/boot"
 	"govmd/internal/machine/cpu"
 	"govmd/internal/object"
+	"govmd/internal/runstate"
 	"govmd/internal/state"
 )
 
@@ -95,6 +96,7 @@ func (m *Machine) makeVCPUs() error {
 		return err
 	}
 	m.model = model
+	m.blockState()
 	var set *cpu.Set
 	if onKVM {
 		if set, err = cpu.Prepare(cpu.Config{System: a.System, VM: a.VM, Log: m.log(), Model: model}); err != nil {
@@ -130,16 +132,32 @@ func (m *Machine) warn(warnings []string) {
 
 func (c *VCPU) start(a *accel.KVM, set *cpu.Set) error {
 	t, err := a.StartVCPU(c.index, int(c.apicID), func(s *kvm.Stop) {
-		c.m.vcpuStopped(c, s.String(), s.Kind == kvm.StopShutdown)
+		c.m.vcpuStopped(c, s)
 	})
 	if err != nil {
 		return err
 	}
 	c.thread = t
 	return c.do(func(v *kvm.VCPU) (err error) {
-		c.cpu, err = set.Setup(v, c.index)
-		return err
+		if c.cpu, err = set.Setup(v, c.index); err != nil {
+			return err
+		}
+		return c.cpu.StopTSC()
 	})
+}
+
+// runChanged has what is saved of the vCPU's time be that of its stopping.
+func (c *VCPU) runChanged(running bool, _ runstate.State) {
+	err := c.do(func(*kvm.VCPU) error {
+		if running {
+			c.cpu.StartTSC()
+			return nil
+		}
+		return c.cpu.StopTSC()
+	})
+	if err != nil {
+		c.m.log().Debugf("vCPU %d: TSC: %v", c.index, err)
+	}
 }
 
 // do runs fn on the vCPU's thread.
@@ -158,11 +176,17 @@ func (c *VCPU) Realize() error {
 	if c.m == nil {
 		return errors.New("vCPUs are made by -smp")
 	}
+	if c.thread != nil {
+		c.Defer(c.Env().Run.AddNotifier(0, c.runChanged))
+	}
 	return nil
 }
 
 // Unrealize implements device.Device.
 func (c *VCPU) Unrealize() {}
+
+// StateName implements device.StateNamer.
+func (c *VCPU) StateName() string { return fmt.Sprintf("cpu/%d", c.index) }
 
 // States implements device.Stater.
 func (c *VCPU) States() []state.Entry {

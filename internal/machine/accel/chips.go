@@ -16,11 +16,6 @@ func init() {
 		New: func() object.Object { return &kvmPIC{} }})
 	device.Register(object.Type{Name: "kvm-ioapic", Description: "in-kernel I/O APIC",
 		New: func() object.Object { return &kvmIOAPIC{} }})
-	device.Register(object.Type{Name: "kvm-pit", Description: "in-kernel 8254 interval timer",
-		New: func() object.Object { return &kvmPIT{} }, Props: []object.Property{
-			object.Enum("lost_tick_policy", "LostTickPolicy", []string{"discard", "delay"},
-				func(p *kvmPIT) *string { return &p.policy }, "delay", "what becomes of ticks that the guest was too slow to take"),
-		}})
 }
 
 // vmUser is a device whose work is done by KVM.
@@ -114,70 +109,4 @@ func (p *kvmIOAPIC) States() []state.Entry {
 		New:  func() any { return &kvm.IOAPICState{} },
 		Load: func(v any, _ int) error { return p.vm.SetIOAPIC(v.(*kvm.IOAPICState)) },
 	}}
-}
-
-type kvmPIT struct {
-	vmHolder
-	policy string
-}
-
-// Realize implements device.Device.
-func (p *kvmPIT) Realize() error {
-	if err := p.vmHolder.Realize(); err != nil {
-		return err
-	}
-	if p.vm.Check(kvm.CapReinjectControl) == 0 {
-		return nil
-	}
-	return p.vm.SetPITReinject(p.policy == "delay")
-}
-
-// ResetHold implements device.ResetHolder.
-func (p *kvmPIT) ResetHold() {
-	var s kvm.PITState
-	for i := range s.Channels {
-		s.Channels[i].Mode = 3
-		s.Channels[i].Count = 0x10000
-		if i != 2 {
-			s.Channels[i].Gate = 1
-		}
-	}
-	p.check(p.vm.SetPIT(&s))
-}
-
-// pitState is the saved form: load times are relative to the moment of saving.
-type pitState struct {
-	Channels [3]kvm.PITChannel
-	Flags    uint32
-}
-
-// States implements device.Stater.
-func (p *kvmPIT) States() []state.Entry {
-	return []state.Entry{{Version: 1, Priority: state.PriorityIRQ,
-		Save: func() (any, error) {
-			s, err := p.vm.PIT()
-			for i := range s.Channels {
-				s.Channels[i].CountLoadTime = 0 // of the host's clock; KVM starts counting anew
-			}
-			return pitState{s.Channels, s.Flags}, err
-		},
-		New: func() any { return &pitState{} },
-		Load: func(v any, _ int) error {
-			s := v.(*pitState)
-			return p.vm.SetPIT(&kvm.PITState{Channels: s.Channels, Flags: s.Flags})
-		},
-	}}
-}
-
-// setHPETLegacy turns the timer's interrupt off, or on again.
-func (p *kvmPIT) setHPETLegacy(on bool) {
-	s, err := p.vm.PIT()
-	if err == nil {
-		s.Flags &^= kvm.PITHPETLegacy
-		if on {
-			s.Flags |= kvm.PITHPETLegacy
-		}
-		err = p.vm.SetPIT(&s)
-	}
-	p.check(err)
 }

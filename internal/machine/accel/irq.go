@@ -127,11 +127,20 @@ func (m *msiRoute) EventFD() int { return m.fd }
 func (m *msiRoute) Update(msg device.MSIMessage) error {
 	m.router.mu.Lock()
 	defer m.router.mu.Unlock()
-	if old, ok := m.router.msi[m.gsi]; ok && old == msg {
+	r := m.router
+	old, had := r.msi[m.gsi]
+	if had && old == msg {
 		return nil
 	}
-	m.router.msi[m.gsi] = msg
-	return m.router.commitLocked()
+	r.msi[m.gsi] = msg
+	err := r.commitLocked()
+	if err != nil {
+		// A message that KVM refuses must not spoil the routes of others.
+		if delete(r.msi, m.gsi); had {
+			r.msi[m.gsi] = old
+		}
+	}
+	return err
 }
 
 // SetMasked implements device.MSIRoute.

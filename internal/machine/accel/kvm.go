@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 
 	"govmd/internal/device"
 	"govmd/internal/kvm"
@@ -143,7 +144,7 @@ func (a *KVM) SetHPETLegacy(on bool) {
 
 // PlugChips implements Accel.
 func (a *KVM) PlugChips(env *device.Env, pic, pit bool) (chips []device.Device, err error) {
-	names := []string{"kvm-ioapic"}
+	names := []string{"kvmclock", "kvm-ioapic"}
 	if pic {
 		names = append(names, "kvm-i8259")
 	}
@@ -156,8 +157,11 @@ func (a *KVM) PlugChips(env *device.Env, pic, pit bool) (chips []device.Device, 
 			return chips, err
 		}
 		d.(vmUser).setVM(a.VM)
-		if p, ok := d.(*kvmPIT); ok {
-			a.pit = p
+		switch d := d.(type) {
+		case *kvmPIT:
+			a.pit = d
+		case *kvmClock:
+			d.vcpus = a.all
 		}
 		device.PlaceUnattached(env, d)
 		if err := device.Plug(env, nil, d); err != nil {
@@ -206,6 +210,17 @@ func (a *KVM) Pause() {
 func (a *KVM) Resume() {
 	for _, t := range a.all() {
 		t.Resume()
+	}
+}
+
+// PauseSelf keeps the vCPU whose handler calls it out of the guest until Resume.
+func (a *KVM) PauseSelf() {
+	tid := unix.Gettid()
+	for _, t := range a.all() {
+		if t.TID() == tid {
+			t.RequestPause()
+			return
+		}
 	}
 }
 

@@ -90,6 +90,7 @@ type VCPU struct {
 	vcpu    *kvm.VCPU
 	index   int
 	powerOn State
+	tsc     stoppedTSC
 	*Set
 	model *Model
 	log   *logrus.Logger

@@ -71,6 +71,7 @@ func (c *VCPU) Save() (*State, error) {
 	if s.MSRs, err = c.msrs.read(v); err != nil {
 		return nil, err
 	}
+	c.tsc.put(s.MSRs)
 	if err := v.Events(&s.Events); err != nil {
 		return nil, err
 	}
@@ -177,6 +178,7 @@ func (c *VCPU) load(s *State) error {
 	if err := c.msrs.write(v, s.MSRs); err != nil {
 		return err
 	}
+	c.tsc.take(s.MSRs)
 	events := s.Events
 	events.Flags &= c.eventFlags
 	if err := v.SetEvents(&events); err != nil {
