@@ -16,6 +16,9 @@ func Plug(env *Env, bus *Bus, d Device) (err error) {
 	if b.Realized() {
 		return fmt.Errorf("device '%s' is part of the machine already", b.Describe())
 	}
+	if kind := BusKind(b.Type()); bus == nil && kind != "" {
+		return fmt.Errorf("device '%s' plugs into a bus of kind %s: %w", b.Describe(), kind, ErrNoBus)
+	}
 	b.env = env
 	placed := false
 	if b.Parent() == nil {

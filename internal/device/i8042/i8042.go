@@ -62,9 +62,6 @@ func init() {
 
 // Realize implements device.Device.
 func (d *Device) Realize() (err error) {
-	if d.Bus() == nil {
-		return device.ErrNoBus
-	}
 	bus := isa.Of(d)
 	if d.kbdLine, err = bus.IRQ(d, int(d.kbdIRQ)); err != nil {
 		return err

@@ -86,9 +86,6 @@ func newDevice() *Device {
 
 // Realize implements device.Device.
 func (d *Device) Realize() error {
-	if d.Bus() == nil {
-		return device.ErrNoBus
-	}
 	d.dma = d.DMA()
 	bus := isa.Of(d)
 	for _, r := range []struct {

@@ -31,7 +31,8 @@ func (b *Bus) Attach(device.Device) error { return nil }
 // Detach implements device.Controller.
 func (b *Bus) Detach(device.Device) {}
 
-// Of returns the ISA bus that d is plugged into.
+// Of returns the ISA bus that d is plugged into: device.Plug lets no device of an
+// ISA type be realized elsewhere.
 func Of(d device.Device) *Bus { return d.Dev().Bus().Controller().(*Bus) }
 
 // IRQ returns a line of d's that drives interrupt n (0 to 15). It is taken back

@@ -1,86 +1,81 @@
-package isa
+package isa_test
 
 import (
-	"strings"
+	"errors"
 	"testing"
 
 	"govmd/internal/device"
+	"govmd/internal/device/devtest"
+	"govmd/internal/device/isa"
 	"govmd/internal/memory"
 	"govmd/internal/object"
 )
 
-// card has a port and an interrupt, where its fields say.
+// card is an ISA device with a port and an interrupt.
 type card struct {
 	device.Base
-	port uint16
 	irq  int
 	line *device.Line
 }
 
 func (c *card) Realize() (err error) {
-	bus := Of(c)
-	if c.line, err = bus.IRQ(c, c.irq); err != nil {
+	if c.line, err = isa.Of(c).IRQ(c, c.irq); err != nil {
 		return err
 	}
-	c.line.SetLevel(true)
-	if err := bus.MapIO(c, c.port, c.Env().Memory.NewIO("card", 2, c, memory.Spec{})); err != nil {
-		return err
-	}
-	return bus.MapMem(c, uint64(c.port), c.Env().Memory.NewIO("card", 2, c, memory.Spec{}))
+	return isa.Of(c).MapIO(c, 0x300, c.Env().Memory.NewIO("card", 1, c, memory.Spec{}))
 }
 
-func (c *card) Unrealize()                        {}
-func (c *card) ReadIO(uint64, int) uint64         { return 0x42 }
-func (c *card) WriteIO(_ uint64, _ int, _ uint64) {}
+func (c *card) Unrealize()                {}
+func (c *card) ReadIO(uint64, int) uint64 { return 0x5a }
+
+func (c *card) WriteIO(uint64, int, uint64) { c.line.SetLevel(true) }
 
 func init() {
-	device.Register(object.Type{Name: "test-card", Bus: BusKind, New: func() object.Object { return &card{} }})
+	fresh := func() object.Object { return &card{irq: 5} }
+	device.Register(object.Type{Name: "isa-card", Bus: isa.BusKind, New: fresh})
+	device.Register(object.Type{Name: "isa-card-child", Parent: "isa-card", New: fresh})
 }
 
-func TestBus(t *testing.T) {
-	sys := memory.NewSystem()
-	env := &device.Env{Root: &object.Node{}, Memory: sys, Mem: sys.NewSpace("memory", 0), IO: sys.NewSpace("I/O", 1<<16)}
-	high := false
-	var pins [16]*device.Pin
-	pins[5] = device.NewPin("irq 5", func(h bool) { high = h })
-	bus := device.NewRootBus(BusKind, "isa.0", New(env.IO.Root(), env.Mem.Root(), pins))
-	plug := func(port uint16, irq int) (*card, error) {
-		d, err := device.Create("test-card", "")
+func TestNoBus(t *testing.T) {
+	for _, kind := range []string{"isa-card", "isa-card-child"} {
+		m := devtest.New(t)
+		if _, err := m.TryPlug(nil, kind, ""); !errors.Is(err, device.ErrNoBus) {
+			t.Errorf("%s without a bus: %v, want %v", kind, err, device.ErrNoBus)
+		}
+		if n := len(m.Devices()); n != 0 {
+			t.Errorf("%d devices are left", n)
+		}
+	}
+}
+
+func TestCard(t *testing.T) {
+	m := devtest.New(t)
+	d := m.Plug(m.ISA, "isa-card", "")
+	m.CheckIn8(0x300, 0x5a, "plugged in")
+	m.Out8(0x300, 0)
+	if !m.IRQ[5].Level() {
+		t.Error("the interrupt is not driven")
+	}
+	if _, err := m.TryPlug(m.ISA, "isa-card", ""); err == nil {
+		t.Error("two cards at one port")
+	}
+	m.Unplug(d)
+	m.CheckIn8(0x300, 0xff, "unplugged")
+	if m.IRQ[5].Level() {
+		t.Error("the interrupt of a device that is gone is high")
+	}
+}
+
+func TestNoSuchInterrupt(t *testing.T) {
+	m := devtest.New(t)
+	for _, n := range []int{-1, 16} {
+		d, err := m.Create("isa-card", "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := d.(*card)
-		c.port, c.irq = port, irq
-		return c, device.Plug(env, bus, c)
-	}
-	read := func(sp *memory.Space, addr uint64) byte {
-		var b [1]byte
-		sp.ReadIO(addr, b[:])
-		return b[0]
-	}
-	a, err := plug(0x300, 5)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !high || read(env.IO, 0x301) != 0x42 || read(env.Mem, 0x301) != 0x42 || len(a.Outputs()) != 1 {
-		t.Error("the card is not there")
-	}
-	if _, err := plug(0x301, 5); err == nil || !strings.HasPrefix(err.Error(), "test-card: ") {
-		t.Errorf("two cards at one port: %v", err)
-	}
-	if !high || read(env.IO, 0x302) != 0xff {
-		t.Error("the card that was refused has left something behind")
-	}
-	if b, err := plug(0x310, 6); err != nil || !b.line.Level() {
-		t.Errorf("an interrupt that leads nowhere: %v", err)
-	}
-	for _, irq := range []int{-1, 16} {
-		if _, err := plug(0x320, irq); err == nil {
-			t.Errorf("interrupt %d is taken", irq)
+		d.(*card).irq = n
+		if m.Insert(m.ISA, d) == nil {
+			t.Errorf("interrupt %d: accepted", n)
 		}
-	}
-	device.Unplug(a)
-	if high || read(env.IO, 0x300) != 0xff || read(env.Mem, 0x300) != 0xff {
-		t.Error("something of the card is left")
 	}
 }

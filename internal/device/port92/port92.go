@@ -40,9 +40,6 @@ func init() {
 
 // Realize implements device.Device.
 func (d *Device) Realize() error {
-	if d.Bus() == nil {
-		return device.ErrNoBus
-	}
 	r := d.Env().Memory.NewIO("port92", 1, d, memory.Spec{ImplMin: 1, ImplMax: 1})
 	return isa.Of(d).MapIO(d, port, r)
 }

@@ -57,9 +57,6 @@ func (d *ISA) IRQ() int { return int(d.irq) }
 
 // Realize implements device.Device.
 func (d *ISA) Realize() error {
-	if d.Bus() == nil {
-		return device.ErrNoBus
-	}
 	if d.index == unset {
 		d.index = 0
 		for _, o := range d.Bus().Devices() {
