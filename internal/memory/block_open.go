@@ -209,6 +209,9 @@ func (m *mapping) populate() error {
 						part[i] = b
 					}
 				})
+				if err != nil {
+					err = unix.EFAULT
+				}
 			}
 			if err != nil {
 				mu.Lock()
@@ -264,8 +267,11 @@ const noMemory = "Cannot allocate memory"
 // explain says what to do about the errors of allocation.
 func explain(err error, page uint64) error {
 	switch {
-	case errors.Is(err, unix.ENOMEM) && page != PageSize:
+	case (errors.Is(err, unix.ENOMEM) || errors.Is(err, unix.EFAULT)) && page != PageSize:
+		// EFAULT: what was not reserved, when it is preallocated.
 		return fmt.Errorf("%s: there are too few free hugepages of %d KiB (see /proc/sys/vm/nr_hugepages)", noMemory, page>>10)
+	case errors.Is(err, unix.EFAULT):
+		return errors.New("the file system behind it is full, or the file was cut short")
 	case errors.Is(err, unix.ENOMEM):
 		return fmt.Errorf("%s: the host has too little, or a limit (RLIMIT_AS, vm.overcommit_memory) is in the way", noMemory)
 	case page != PageSize && (errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS)):

@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -227,5 +228,24 @@ func TestCloseWaits(t *testing.T) {
 	}
 	if b.windows.Load() != 0 {
 		t.Error("the block is still held")
+	}
+}
+
+// Preallocating from a file that has no room fails with what to do about it.
+func TestPreallocWithoutRoom(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "ram")
+	b, err := NewSystem().NewBlock(BlockConfig{Name: "ram", Size: 4 * PageSize, Path: path, Shared: true})
+	must(t, err)
+	defer b.Close()
+	must(t, os.Truncate(path, PageSize))
+	err = b.m.populate()
+	if !errors.Is(err, unix.EFAULT) {
+		t.Fatalf("populate: %v", err)
+	}
+	if got := explain(err, PageSize).Error(); !strings.Contains(got, "cut short") {
+		t.Error(got)
+	}
+	if got := explain(err, 2<<20).Error(); !strings.Contains(got, "too few free hugepages of 2048 KiB") {
+		t.Error(got)
 	}
 }
