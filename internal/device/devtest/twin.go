@@ -26,10 +26,16 @@ func (m *Machine) AddAction(a Action) { m.actions = append(m.actions, a) }
 // counts it counts since its last call.
 func (m *Machine) AddWatch(fn func() any) { m.watches = append(m.watches, fn) }
 
-const (
-	twinRuns = 24
-	twinData = 1200
-)
+const twinData = 1200 // bytes of what a machine is driven with, at most
+
+// twinRuns is how often a pair of machines is compared. The race detector has
+// little to find here.
+func twinRuns() int {
+	if raceEnabled {
+		return 6
+	}
+	return 24
+}
 
 // Twin checks that saved state is all the state there is. Again and again it
 // drives a machine that mk builds at random, saves it, and loads the state into
@@ -42,7 +48,7 @@ const (
 // mk must build the same machine each time, and one that goes by guest time alone.
 func Twin(t *testing.T, mk func(*Machine), ranges ...Range) {
 	t.Helper()
-	for run := range twinRuns {
+	for run := range twinRuns() {
 		if t.Failed() {
 			return
 		}
