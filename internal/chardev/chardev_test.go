@@ -76,11 +76,6 @@ func TestFileOutput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for !p.Connected() {
-		// The back end's goroutine connects as soon as it sees the front end.
-		c.mu.Lock()
-		c.mu.Unlock() //nolint:staticcheck // yields to it
-	}
 	if n := p.Write([]byte("last words\n")); n != 11 {
 		t.Fatalf("Write took %d bytes", n)
 	}
@@ -235,11 +230,137 @@ func TestMux(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-quit
-	if got := a.got.String(); got != "aA\x01" {
-		t.Errorf("first front end got %q", got)
+	a.waitFor(func() bool { return a.got.String() == "aA\x01" })
+	b.waitFor(func() bool { return b.got.String() == "b" })
+}
+
+// What is pasted while the guest is busy is not lost, and the multiplexer's keys
+// work even if it never reads again.
+func TestMuxKeepsInput(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	_, c := add(t, SocketConfig{Path: path, Server: true}, true)
+	busy := newSink(1)
+	p, err := c.Attach(busy)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if got := b.got.String(); got != "b" {
-		t.Errorf("second front end got %q", got)
+	quit := make(chan struct{})
+	c.SetMuxHooks(MuxHooks{Quit: func() { close(quit) }})
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	text := strings.Repeat("0123456789", 500)
+	if _, err := conn.Write([]byte(text + "\x01x")); err != nil {
+		t.Fatal(err)
+	}
+	<-quit
+	for done := false; !done; {
+		busy.waitFor(func() bool {
+			done = busy.got.Len() >= len(text)
+			return busy.credit == 0 || done
+		})
+		busy.mu.Lock()
+		busy.credit = 16
+		busy.mu.Unlock()
+		p.AcceptInput()
+	}
+	busy.waitFor(func() bool { return busy.got.String() == text })
+	if _, err := conn.Write(bytes.Repeat([]byte("x"), 2*muxInput)); err != nil {
+		t.Fatal(err)
+	}
+	p.Detach()
+}
+
+// Front ends of a multiplexer come and go.
+func TestMuxReattach(t *testing.T) {
+	r, c := add(t, NullConfig{}, true)
+	if c.InUse() {
+		t.Error("in use by nobody")
+	}
+	for range 3 * maxMux {
+		s := newSink(0)
+		p, err := c.Attach(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.events) != 2 || s.events[0] != Opened || s.events[1] != MuxIn || !c.InUse() {
+			t.Fatalf("events %v", s.events)
+		}
+		p.Detach()
+	}
+	if err := r.Remove("c0"); err != nil {
+		t.Error(err)
+	}
+}
+
+// server is a front end that serves whole connections.
+type server struct {
+	*sink
+	got chan error
+}
+
+func (s *server) ServeConn(c Conn) {
+	s.got <- nil
+	var b [1]byte
+	_, err := c.Read(b[:])
+	s.got <- err
+}
+
+// Detaching such a front end ends its connection.
+func TestDetachEndsConnection(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	r, c := add(t, SocketConfig{Path: path, Server: true}, false)
+	s := &server{newSink(0), make(chan error, 4)}
+	p, err := c.Attach(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	<-s.got
+	p.Detach()
+	if err := <-s.got; err == nil {
+		t.Error("the connection goes on")
+	}
+	if err := r.Remove("c0"); err != nil {
+		t.Error(err)
+	}
+}
+
+// The end of a stream is io.EOF, whatever else comes with it.
+func TestEndOfStream(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		if c, err := net.Dial("unix", path); err == nil {
+			_ = c.Close()
+		}
+	}()
+	raw, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	if n, _, err := newNetConn(raw).ReadMsg(make([]byte, 10)); n != 0 || !errors.Is(err, io.EOF) {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+}
+
+// A client that is to try again does not hold anybody up when there is no server.
+func TestReconnectLater(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	_, c := add(t, SocketConfig{Path: path, Reconnect: 3600}, false)
+	if c.Filename() != "unix:"+path {
+		t.Error(c.Filename())
 	}
 }
 

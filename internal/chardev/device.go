@@ -31,6 +31,9 @@ type Chardev struct {
 	cond      *sync.Cond // out, fe, calling or closing has changed; also input credit
 	calling   int        // calls into the front end that are under way
 	outIdle   *sync.Cond
+	conn      Conn // what a ConnFrontend serves
+
+	calls sync.Mutex // held while the front end is called: never two calls at once
 }
 
 // backend is what a kind of character device adds.
@@ -77,6 +80,9 @@ func (c *Chardev) FrontendOpen() bool {
 
 // InUse reports whether a front end is attached.
 func (c *Chardev) InUse() bool {
+	if c.mux != nil {
+		return len(c.mux.present()) > 0
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.fe != nil
@@ -120,12 +126,18 @@ func (c *Chardev) call(fn func(Frontend)) bool {
 	}
 	c.calling++
 	c.mu.Unlock()
+	c.calls.Lock()
 	fn(fe)
+	c.calls.Unlock()
+	c.called()
+	return true
+}
+
+func (c *Chardev) called() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.calling--
 	c.cond.Broadcast()
-	c.mu.Unlock()
-	return true
 }
 
 // close ends the device. The front end is told that the other side has gone.
@@ -138,6 +150,9 @@ func (c *Chardev) close() {
 	c.cond.Broadcast()
 	c.mu.Unlock()
 	c.backend.stop()
+	if c.mux != nil {
+		c.mux.close()
+	}
 }
 
 // setConnected notes that the other side has come or gone and tells the front end.
@@ -288,8 +303,12 @@ func (p *port) Detach() {
 	c := p.c
 	c.mu.Lock()
 	c.fe, c.onRoom, c.short = nil, nil, false
+	conn := c.conn
 	c.cond.Broadcast()
 	c.mu.Unlock()
+	if conn != nil {
+		_ = conn.Close() // ends ServeConn
+	}
 	c.waitIdle()
 }
 

@@ -35,6 +35,7 @@ func (b *fileBackend) start(_ context.Context, c *Chardev) (err error) {
 		}
 	}
 	b.conn = &fileConn{b: b, eof: make(chan struct{})}
+	c.setConnected(true) // from the first byte on
 	b.done.Add(1)
 	go func() {
 		defer b.done.Done()

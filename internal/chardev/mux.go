@@ -29,7 +29,16 @@ type mux struct {
 	focus   int
 	escaped bool
 	hooks   MuxHooks
+	closing bool
+	changed *sync.Cond    // input, who takes it, or closing has changed
+	fed     chan struct{} // closed when feed has returned
 }
+
+// muxInput is how many bytes of input wait for a front end that takes none, as a
+// guest that is busy does while somebody pastes a text. What is more is lost, as
+// on a real terminal's line: input is read on whatever its front end does, so
+// that the keys of the multiplexer always work.
+const muxInput = 16 << 10
 
 // muxPort is one front end's hold on a multiplexer.
 type muxPort struct {
@@ -37,17 +46,69 @@ type muxPort struct {
 	fe     Frontend
 	onRoom func()
 	gone   bool
+	input  []byte // that waits for the front end
+	turn   int    // counts AcceptInput
+	full   bool   // the front end took nothing, and has not called AcceptInput since
 }
 
 func newMux(c *Chardev) (*mux, error) {
-	m := &mux{c: c}
-	p, err := c.attachDirect(m)
-	if err != nil {
+	m := &mux{c: c, port: &port{c}, fed: make(chan struct{})}
+	m.changed = sync.NewCond(&m.mu)
+	if _, err := c.attachDirect(m); err != nil {
 		return nil, err
 	}
-	m.port = p
-	p.OnWritable(m.room)
+	m.port.OnWritable(m.room)
+	go m.feed()
 	return m, nil
+}
+
+// close ends feed; the back end has ended before.
+func (m *mux) close() {
+	m.mu.Lock()
+	m.closing = true
+	m.changed.Broadcast()
+	m.mu.Unlock()
+	<-m.fed
+}
+
+// feed hands input to the front ends as they take it.
+func (m *mux) feed() {
+	defer close(m.fed)
+	var buf [256]byte
+	for {
+		p, turn, n := m.waitInput(buf[:])
+		if p == nil {
+			return
+		}
+		took := 0
+		m.c.call(func(Frontend) {
+			if took = min(p.fe.CanReceive(), n); took > 0 {
+				p.fe.Receive(buf[:took])
+			}
+		})
+		m.mu.Lock()
+		if !p.gone { // else its input has gone too
+			p.input = p.input[:copy(p.input, p.input[max(took, 0):])]
+		}
+		p.full = took <= 0 && p.turn == turn
+		m.mu.Unlock()
+	}
+}
+
+// waitInput waits for input that a front end may take, copies it to buf, and
+// returns nil when the device is closing.
+func (m *mux) waitInput(buf []byte) (p *muxPort, turn, n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for !m.closing {
+		for _, p := range m.members {
+			if len(p.input) > 0 && !p.full && !p.gone {
+				return p, p.turn, copy(buf, p.input)
+			}
+		}
+		m.changed.Wait()
+	}
+	return nil, 0, 0
 }
 
 // SetMuxHooks sets what the escape sequences do; the device must be a multiplexer.
@@ -61,23 +122,36 @@ func (c *Chardev) SetMuxHooks(h MuxHooks) {
 }
 
 func (m *mux) attach(fe Frontend) (Port, error) {
-	m.mu.Lock()
-	if len(m.members) == maxMux {
-		m.mu.Unlock()
+	p := &muxPort{m: m, fe: fe}
+	if !m.place(p) {
 		return nil, fmt.Errorf("Device '%s' is in use: a multiplexer takes %d front ends", m.c.id, maxMux)
 	}
-	p := &muxPort{m: m, fe: fe}
-	m.members = append(m.members, p)
-	focused := len(m.members)-1 == m.focus
-	m.mu.Unlock()
-	if m.port != nil && m.port.Connected() {
-		fe.ChardevEvent(Opened)
-	}
-	if focused {
-		fe.ChardevEvent(MuxIn)
-		m.port.AcceptInput()
-	}
+	m.c.call(func(Frontend) {
+		if m.port.Connected() {
+			fe.ChardevEvent(Opened)
+		}
+		if m.focused() == fe {
+			fe.ChardevEvent(MuxIn)
+		}
+	})
 	return p, nil
+}
+
+// place gives p the place of a front end that has gone, or one more if there is room.
+func (m *mux) place(p *muxPort) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i, x := range m.members {
+		if x.gone {
+			m.members[i] = p
+			return true
+		}
+	}
+	if len(m.members) == maxMux {
+		return false
+	}
+	m.members = append(m.members, p)
+	return true
 }
 
 func (m *mux) focused() Frontend {
@@ -89,10 +163,8 @@ func (m *mux) focused() Frontend {
 	return nil
 }
 
-// CanReceive implements Frontend. One byte at a time: the next may be a command
-// that moves the focus. A front end that takes nothing keeps its input waiting,
-// but never the escape key: a stuck guest's console can always be left.
-func (m *mux) CanReceive() int { return 1 }
+// CanReceive implements Frontend.
+func (m *mux) CanReceive() int { return 256 }
 
 // Receive implements Frontend.
 func (m *mux) Receive(p []byte) {
@@ -110,13 +182,17 @@ func (m *mux) Receive(p []byte) {
 	}
 }
 
+// input keeps a byte for the front end that has the focus.
 func (m *mux) input(b byte) {
-	fe := m.focused()
-	if fe == nil || fe.CanReceive() == 0 {
-		return // as a real terminal's line would lose it
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.focus >= len(m.members) {
+		return
 	}
-	one := [1]byte{b}
-	fe.Receive(one[:])
+	if p := m.members[m.focus]; !p.gone && len(p.input) < muxInput {
+		p.input = append(p.input, b)
+		m.changed.Broadcast()
+	}
 }
 
 func (m *mux) command(b byte) {
@@ -160,6 +236,9 @@ func (m *mux) next() {
 	}
 	m.mu.Unlock()
 	to := m.focused()
+	if from == to {
+		return
+	}
 	if from != nil {
 		from.ChardevEvent(MuxOut)
 	}
@@ -212,7 +291,14 @@ func (p *muxPort) OnWritable(fn func()) {
 	p.m.mu.Unlock()
 }
 
-func (p *muxPort) AcceptInput()           { p.m.port.AcceptInput() }
+func (p *muxPort) AcceptInput() {
+	p.m.mu.Lock()
+	defer p.m.mu.Unlock()
+	p.turn++
+	p.full = false
+	p.m.changed.Broadcast()
+}
+
 func (p *muxPort) Connected() bool        { return p.m.port.Connected() }
 func (p *muxPort) SendBreak()             { p.m.port.SendBreak() }
 func (p *muxPort) SetOpen(bool)           {}
@@ -220,7 +306,7 @@ func (p *muxPort) SetParams(l LineParams) { p.m.port.SetParams(l) }
 
 func (p *muxPort) Detach() {
 	p.m.mu.Lock()
-	p.gone = true
+	p.gone, p.input = true, nil
 	p.m.mu.Unlock()
 	// A call that is under way ends before this returns.
 	p.m.c.waitIdle()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -53,8 +54,15 @@ func (b *socketBackend) start(ctx context.Context, c *Chardev) error {
 		b.run(b.accept)
 		return nil
 	}
+	if b.cfg.Reconnect != 0 { // there is time: nobody waits for the first attempt
+		b.run(func() {
+			conn, _ := b.dial(b.ctx)
+			b.connect(conn)
+		})
+		return nil
+	}
 	conn, err := b.dial(ctx)
-	if err != nil && b.cfg.Reconnect == 0 {
+	if err != nil {
 		return err
 	}
 	b.run(func() { b.connect(conn) })
@@ -246,7 +254,7 @@ func (n *netConn) ReadMsg(p []byte) (int, []int, error) {
 	got, oobn, flags, _, err := u.ReadMsgUnix(p, n.oob)
 	got = max(got, 0) // -1 with an error
 	if err == nil && got == 0 && len(p) > 0 {
-		err = net.ErrClosed // end of stream
+		err = io.EOF
 	}
 	if oobn == 0 {
 		return got, nil, err

@@ -29,6 +29,7 @@ func (b *stdioBackend) start(_ context.Context, c *Chardev) error {
 	b.c = c
 	b.conn = &stdioConn{wake: wake}
 	b.tty = rawTerminal(0, b.cfg.Signal)
+	c.setConnected(true) // from the first byte on
 	b.done.Add(1)
 	go func() {
 		defer b.done.Done()

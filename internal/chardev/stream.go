@@ -25,15 +25,7 @@ func (c *Chardev) serve(conn Conn) bool {
 	s := &stream{c: c, conn: conn}
 	fe := s.waitFrontend()
 	if whole, ok := fe.(ConnFrontend); ok {
-		c.mu.Lock()
-		c.connected = true
-		c.mu.Unlock()
-		c.call(func(Frontend) { whole.ServeConn(conn) })
-		_ = conn.Close()
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.connected = false
-		return !c.closing
+		return c.serveWhole(whole, conn)
 	}
 	c.setConnected(true)
 	var writer sync.WaitGroup
@@ -55,12 +47,31 @@ func (c *Chardev) serve(conn Conn) bool {
 	return !c.closing
 }
 
+// serveWhole hands a connection over.
+func (c *Chardev) serveWhole(fe ConnFrontend, conn Conn) bool {
+	c.mu.Lock()
+	c.connected, c.conn = true, conn
+	gone := c.fe != Frontend(fe) // detached just now
+	c.calling++
+	c.mu.Unlock()
+	if !gone {
+		fe.ServeConn(conn)
+	}
+	_ = conn.Close()
+	c.called()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.connected, c.conn = false, nil
+	return !c.closing
+}
+
 // waitFrontend gives a device that has no front end yet the time to get one, so
-// that a connection which comes early is served in the right way.
+// that a connection which comes early is served in the right way. What a front
+// end that has gone already has written is reason enough to begin.
 func (s *stream) waitFrontend() Frontend {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
-	for s.c.fe == nil && !s.c.closing {
+	for s.c.fe == nil && !s.c.closing && len(s.c.out) == 0 {
 		s.c.cond.Wait()
 	}
 	return s.c.fe
