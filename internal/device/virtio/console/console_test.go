@@ -509,3 +509,10 @@ func FuzzState(f *testing.F) {
 		virtiotest.Prefill(machine(m).Start(1<<28|multiport, 6))
 	}, devtest.MMIO(virtiotest.MMIOBase, 0x200))
 }
+
+func TestConcurrent(t *testing.T) {
+	ranges := append(virtiotest.HostileRanges(6), devtest.MMIO(virtiotest.MMIOBase+0x50, 4), devtest.MMIO(virtiotest.MMIOBase, 0x110))
+	devtest.Concurrent(t, func(m *devtest.Machine) {
+		virtiotest.Prefill(machine(m).Start(1<<28|multiport, 6))
+	}, ranges...)
+}

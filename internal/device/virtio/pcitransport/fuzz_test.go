@@ -2,10 +2,20 @@ package pcitransport_test
 
 import (
 	"govmd/internal/device/pci"
+	"govmd/internal/device/virtio/virtiotest"
 	"govmd/internal/memory"
 )
 
-var memorySpec = memory.Spec{Max: 4, ImplMax: 4}
+const cfgPort = 0x4000
+
+// showConfig puts the function's configuration space into the port space.
+func showConfig(r *virtiotest.Rig) {
+	bus := r.Outer.Dev().Bus().Controller().(*pci.Bus)
+	io := r.Env.Memory.NewIO("cfg", 256, cfg{bus}, memory.Spec{Max: 4, ImplMax: 4})
+	if err := r.Env.IO.Root().Add(cfgPort, io); err != nil {
+		r.TB.Fatal(err)
+	}
+}
 
 // cfg shows the configuration space of the function in slot 3.
 type cfg struct{ bus *pci.Bus }

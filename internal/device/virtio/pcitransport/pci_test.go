@@ -334,19 +334,26 @@ func TestUnplug(t *testing.T) {
 	}
 }
 
+// ranges are all that a guest reaches of a function.
+var ranges = []devtest.Range{
+	devtest.Ports(cfgPort, 256), devtest.Ports(virtiotest.PCILegacy, 32), devtest.MMIO(virtiotest.PCIMSIX, 64),
+	devtest.MMIO(virtiotest.PCIModern, 0x40), devtest.MMIO(virtiotest.PCIModern, 0x4000),
+}
+
 func fuzz(f *testing.F, typeName string) {
-	devtest.FuzzIO(f, func(m *devtest.Machine) {
-		r := virtiotest.PCIOn(m, typeName)
-		bus := r.Outer.Dev().Bus().Controller().(*pci.Bus)
-		// Configuration space, as a host bridge without a data window would have it.
-		io := m.Env.Memory.NewIO("cfg", 256, cfg{bus}, memorySpec)
-		if err := m.Env.IO.Root().Add(0x4000, io); err != nil {
-			m.TB.Fatal(err)
-		}
-	}, devtest.Ports(0x4000, 256), devtest.Ports(virtiotest.PCILegacy, 32), devtest.MMIO(virtiotest.PCIMSIX, 64),
-		devtest.MMIO(virtiotest.PCIModern, 0x40), devtest.MMIO(virtiotest.PCIModern, 0x4000))
+	devtest.FuzzIO(f, func(m *devtest.Machine) { showConfig(virtiotest.PCIOn(m, typeName)) }, ranges...)
 }
 
 func FuzzTransitional(f *testing.F) { fuzz(f, "virtio-rng-pci") }
 
 func FuzzSerial(f *testing.F) { fuzz(f, "virtio-serial-pci-non-transitional") }
+
+func TestConcurrent(t *testing.T) {
+	for _, typeName := range []string{"virtio-rng-pci", "virtio-serial-pci-non-transitional"} {
+		devtest.Concurrent(t, func(m *devtest.Machine) {
+			r := virtiotest.PCIOn(m, typeName)
+			virtiotest.Prefill(r.Start(1<<28|1<<29, 1))
+			showConfig(r)
+		}, append(ranges, virtiotest.HostileRanges(1)...)...)
+	}
+}

@@ -203,3 +203,10 @@ func FuzzState(f *testing.F) {
 		virtiotest.Prefill(virtiotest.MMIOOn(m, false, kind, "period", "1").Start(indirect|eventIdx, 1))
 	}, devtest.MMIO(virtiotest.MMIOBase, 0x200))
 }
+
+func TestConcurrent(t *testing.T) {
+	ranges := append(virtiotest.HostileRanges(1), devtest.MMIO(virtiotest.MMIOBase+0x50, 4), devtest.MMIO(virtiotest.MMIOBase, 0x100))
+	devtest.Concurrent(t, func(m *devtest.Machine) {
+		virtiotest.Prefill(virtiotest.MMIOOn(m, false, kind, "period", "1").Start(indirect|eventIdx, 1))
+	}, ranges...)
+}
