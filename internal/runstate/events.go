@@ -54,9 +54,15 @@ type WakeupEvent struct{}
 // EventName implements event.Event.
 func (WakeupEvent) EventName() string { return "WAKEUP" }
 
+// GuestPanicAction is what follows when the guest has panicked.
+type GuestPanicAction string
+
+// EnumValues lists the actions.
+func (GuestPanicAction) EnumValues() []string { return []string{"pause", "poweroff", "run"} }
+
 // GuestPanickedEvent is the event GUEST_PANICKED.
 type GuestPanickedEvent struct {
-	Action string `qmp:"action"` // "pause", "poweroff" or "run"
+	Action GuestPanicAction `qmp:"action"`
 }
 
 // EventName implements event.Event.
@@ -65,7 +71,7 @@ func (GuestPanickedEvent) EventName() string { return "GUEST_PANICKED" }
 // GuestCrashloadedEvent is the event GUEST_CRASHLOADED: the guest has crashed
 // and loads a crash kernel.
 type GuestCrashloadedEvent struct {
-	Action string `qmp:"action"`
+	Action GuestPanicAction `qmp:"action"`
 }
 
 // EventName implements event.Event.
