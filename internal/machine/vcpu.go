@@ -214,9 +214,7 @@ func (c *VCPU) reset() error {
 
 // enter has the vCPU begin at an entry point instead of the reset vector.
 func (c *VCPU) enter(e *boot.Entry) error {
-	return c.do(func(*kvm.VCPU) error {
-		return c.cpu.SetRegisters(func(r *kvm.Regs, s *kvm.Sregs) { applyEntry(e, r, s) })
-	})
+	return c.do(func(*kvm.VCPU) error { return c.cpu.Enter(e) })
 }
 
 // withoutFirmware does what firmware would have done to the vCPU.
@@ -229,29 +227,6 @@ func (c *VCPU) setPC(pc uint64) error {
 	return c.do(func(*kvm.VCPU) error {
 		return c.cpu.SetRegisters(func(r *kvm.Regs, _ *kvm.Sregs) { r.RIP = pc })
 	})
-}
-
-func applyEntry(e *boot.Entry, r *kvm.Regs, s *kvm.Sregs) {
-	*r = kvm.Regs{RIP: e.RIP, RSP: e.RSP, RBX: e.RBX, RSI: e.RSI, RFLAGS: e.RFLAGS | 2}
-	s.CS = segment(e.CS)
-	s.DS, s.ES, s.FS, s.GS, s.SS = segment(e.Data), segment(e.Data), segment(e.Data), segment(e.Data), segment(e.Data)
-	s.TR = segment(e.TR)
-	s.GDT = kvm.DTable{Base: e.GDT.Base, Limit: e.GDT.Limit}
-	s.IDT = kvm.DTable{Base: e.IDT.Base, Limit: e.IDT.Limit}
-	s.CR0, s.CR3, s.CR4, s.EFER = e.CR0, e.CR3, e.CR4, e.EFER
-}
-
-func segment(r boot.SegmentRegister) kvm.Segment {
-	bit := func(b bool) uint8 {
-		if b {
-			return 1
-		}
-		return 0
-	}
-	return kvm.Segment{
-		Base: r.Base, Limit: r.Limit, Selector: r.Selector, Type: r.Type, Present: 1,
-		S: bit(!r.System), L: bit(r.Long), DB: bit(r.Big), G: bit(r.Granular),
-	}
 }
 
 // threadID is the host's id of the vCPU's thread; the process's where there is none.
