@@ -45,7 +45,6 @@ func addrProperty() object.Property {
 	p.Parse = func(s string) (any, error) { return s, nil }
 	p.Set = func(o object.Object, v any) error {
 		bad := func(what any) error {
-			//lint:ignore ST1005 clients know this wording
 			return fmt.Errorf("Property '%s.addr' doesn't take value '%v'", o.Obj().TypeName(), what)
 		}
 		if s, isText := v.(string); isText {

@@ -188,7 +188,6 @@ func (b *Bus) place(d *Device) (int, error) {
 	}
 	if f0 := b.funcs[devfn&^7]; f0 != nil && f0.Realized() && d.Env().Run != nil && d.Env().Run.Running() {
 		// A guest looks for the other functions only when it finds the first.
-		//lint:ignore ST1005 clients know this wording
 		return 0, fmt.Errorf("PCI: slot %d function 0 already occupied by %s, new func %s cannot be exposed to guest.",
 			devfn>>3, f0.TypeName(), d.TypeName())
 	}
@@ -209,7 +208,6 @@ func (b *Bus) checkFunctions(d *Device, devfn int) error {
 	}
 	for fn = 1; fn < functions; fn++ {
 		if b.funcs[slot<<3|fn] != nil {
-			//lint:ignore ST1005 clients know this wording
 			return fmt.Errorf("PCI: %x.0 indicates single function, but %x.%x is already populated.", slot, slot, fn)
 		}
 	}

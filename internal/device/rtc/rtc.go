@@ -90,7 +90,6 @@ const (
 // Realize implements device.Device.
 func (d *Device) Realize() (err error) {
 	if d.policy == delay {
-		//lint:ignore ST1005 clients know this wording
 		return errors.New("Invalid lost tick policy.")
 	}
 	r := &d.regs

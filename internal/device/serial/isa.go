@@ -66,7 +66,6 @@ func (d *ISA) Realize() error {
 		}
 	}
 	if int64(d.index) >= int64(len(ports)) {
-		//lint:ignore ST1005 clients know this wording
 		return fmt.Errorf("Max. supported number of ISA serial ports is %d.", len(ports))
 	}
 	if d.iobase == unset {
