@@ -10,14 +10,12 @@ type DebugRegs struct {
 
 // DebugRegs reads the guest's debug registers.
 func (v *VCPU) DebugRegs(d *DebugRegs) error {
-	_, err := ioctlPtr(v.fd, reqGetDebugRegs, d)
-	return v.fail(reqGetDebugRegs, err)
+	return transfer(v, reqGetDebugRegs, d)
 }
 
 // SetDebugRegs loads the guest's debug registers.
 func (v *VCPU) SetDebugRegs(d *DebugRegs) error {
-	_, err := ioctlPtr(v.fd, reqSetDebugRegs, d)
-	return v.fail(reqSetDebugRegs, err)
+	return transfer(v, reqSetDebugRegs, d)
 }
 
 // Bits of GuestDebug.Control.
@@ -42,6 +40,5 @@ type GuestDebug struct {
 // It also re-injects an exception (DebugInjectDB, DebugInjectBP) that turned
 // out to be the guest's own.
 func (v *VCPU) SetGuestDebug(d *GuestDebug) error {
-	_, err := ioctlPtr(v.fd, reqSetGuestDebug, d)
-	return v.fail(reqSetGuestDebug, err)
+	return transfer(v, reqSetGuestDebug, d)
 }

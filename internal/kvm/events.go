@@ -84,12 +84,10 @@ type VCPUEvents struct {
 
 // Events reads pending events.
 func (v *VCPU) Events(e *VCPUEvents) error {
-	_, err := ioctlPtr(v.fd, reqGetVCPUEvents, e)
-	return v.fail(reqGetVCPUEvents, err)
+	return transfer(v, reqGetVCPUEvents, e)
 }
 
 // SetEvents loads pending events. It must follow SetRegs, which drops them.
 func (v *VCPU) SetEvents(e *VCPUEvents) error {
-	_, err := ioctlPtr(v.fd, reqSetVCPUEvents, e)
-	return v.fail(reqSetVCPUEvents, err)
+	return transfer(v, reqSetVCPUEvents, e)
 }

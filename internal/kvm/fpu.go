@@ -23,14 +23,12 @@ type FPU struct {
 
 // FPU reads x87 and SSE state.
 func (v *VCPU) FPU(f *FPU) error {
-	_, err := ioctlPtr(v.fd, reqGetFPU, f)
-	return v.fail(reqGetFPU, err)
+	return transfer(v, reqGetFPU, f)
 }
 
 // SetFPU writes x87 and SSE state.
 func (v *VCPU) SetFPU(f *FPU) error {
-	_, err := ioctlPtr(v.fd, reqSetFPU, f)
-	return v.fail(reqSetFPU, err)
+	return transfer(v, reqSetFPU, f)
 }
 
 // XSaveSize returns the size of the vCPU's XSAVE area: at least 4096.

@@ -28,12 +28,10 @@ func (l *LAPIC) SetReg(off int, value uint32) { binary.LittleEndian.PutUint32(l[
 
 // LAPIC reads the in-kernel local APIC.
 func (v *VCPU) LAPIC(l *LAPIC) error {
-	_, err := ioctlPtr(v.fd, reqGetLAPIC, l)
-	return v.fail(reqGetLAPIC, err)
+	return transfer(v, reqGetLAPIC, l)
 }
 
 // SetLAPIC loads the in-kernel local APIC. Sregs.APICBase must have been set.
 func (v *VCPU) SetLAPIC(l *LAPIC) error {
-	_, err := ioctlPtr(v.fd, reqSetLAPIC, l)
-	return v.fail(reqSetLAPIC, err)
+	return transfer(v, reqSetLAPIC, l)
 }

@@ -28,6 +28,5 @@ type MCE struct {
 
 // InjectMCE reports a machine check to the guest.
 func (v *VCPU) InjectMCE(m *MCE) error {
-	_, err := ioctlPtr(v.fd, reqSetMCE, m)
-	return v.fail(reqSetMCE, err)
+	return transfer(v, reqSetMCE, m)
 }

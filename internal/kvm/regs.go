@@ -65,36 +65,30 @@ type Sregs2 struct {
 
 // Regs reads the general registers.
 func (v *VCPU) Regs(r *Regs) error {
-	_, err := ioctlPtr(v.fd, reqGetRegs, r)
-	return v.fail(reqGetRegs, err)
+	return transfer(v, reqGetRegs, r)
 }
 
 // SetRegs writes the general registers. It drops a pending exception.
 func (v *VCPU) SetRegs(r *Regs) error {
-	_, err := ioctlPtr(v.fd, reqSetRegs, r)
-	return v.fail(reqSetRegs, err)
+	return transfer(v, reqSetRegs, r)
 }
 
 // Sregs reads the system registers.
 func (v *VCPU) Sregs(s *Sregs) error {
-	_, err := ioctlPtr(v.fd, reqGetSregs, s)
-	return v.fail(reqGetSregs, err)
+	return transfer(v, reqGetSregs, s)
 }
 
 // SetSregs writes the system registers.
 func (v *VCPU) SetSregs(s *Sregs) error {
-	_, err := ioctlPtr(v.fd, reqSetSregs, s)
-	return v.fail(reqSetSregs, err)
+	return transfer(v, reqSetSregs, s)
 }
 
 // Sregs2 reads the system registers, cached PAE roots included.
 func (v *VCPU) Sregs2(s *Sregs2) error {
-	_, err := ioctlPtr(v.fd, reqGetSregs2, s)
-	return v.fail(reqGetSregs2, err)
+	return transfer(v, reqGetSregs2, s)
 }
 
 // SetSregs2 writes the system registers.
 func (v *VCPU) SetSregs2(s *Sregs2) error {
-	_, err := ioctlPtr(v.fd, reqSetSregs2, s)
-	return v.fail(reqSetSregs2, err)
+	return transfer(v, reqSetSregs2, s)
 }

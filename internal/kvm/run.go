@@ -188,10 +188,7 @@ const (
 // InternalError returns the description of an ExitInternalError.
 func (v *VCPU) InternalError() (e InternalError) {
 	e.Suberror = v.u32(runUnion)
-	e.NData = min(int(v.u32(runUnion+4)), len(e.Data))
-	for i := range e.NData {
-		e.Data[i] = v.u64(runUnion + 8 + 8*i)
-	}
+	e.NData = v.exitData(&e.Data)
 	return e
 }
 
@@ -223,11 +220,17 @@ const (
 // SystemEvent returns the description of an ExitSystemEvent.
 func (v *VCPU) SystemEvent() (e SystemEvent) {
 	e.Type = v.u32(runUnion)
-	e.NData = min(int(v.u32(runUnion+4)), len(e.Data))
-	for i := range e.NData {
-		e.Data[i] = v.u64(runUnion + 8 + 8*i)
-	}
+	e.NData = v.exitData(&e.Data)
 	return e
+}
+
+// exitData copies the numbers that come with some exits and returns how many.
+func (v *VCPU) exitData(to *[16]uint64) (n int) {
+	n = min(int(v.u32(runUnion+4)), len(to))
+	for i := range n {
+		to[i] = v.u64(runUnion + 8 + 8*i)
+	}
+	return n
 }
 
 // FailEntry describes an ExitFailEntry: the processor refused the guest's state.

@@ -45,6 +45,12 @@ func (v *VCPU) Close() error {
 	return err
 }
 
+// transfer makes a vCPU's call that reads or writes the structure at p.
+func transfer[T any](v *VCPU, req request, p *T) error {
+	_, err := ioctlPtr(v.fd, req, p)
+	return v.fail(req, err)
+}
+
 func (v *VCPU) fail(req request, err error) error {
 	if err == nil {
 		return nil
