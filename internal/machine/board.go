@@ -109,7 +109,8 @@ func init() {
 		object.Bool("graphics", func(b Board) *bool { return &b.common().graphics }, true, "Set on/off to enable/disable graphics emulation"),
 		object.Bool("mem-merge", func(b Board) *bool { return &b.common().memMerge }, true, "Enable/disable memory merge support"),
 		object.Bool("dump-guest-core", func(b Board) *bool { return &b.common().dumpGuestCore }, true, "Include guest memory in a core dump"),
-		only("usb", "USB controllers are not supported yet", func(b Board) *bool { return &b.common().usb }),
+		never(object.Bool("usb", func(b Board) *bool { return &b.common().usb }, false, "USB controller"),
+			"on", "there are no USB controllers yet"),
 		object.Bool("suppress-vmdesc", func(b Board) *bool { return &b.common().suppressVMDesc }, false, "Set on to disable self-describing migration"),
 		object.Getter("type", "str", func(b Board) any { return b.Obj().TypeName() }, ""),
 	}})
@@ -117,13 +118,12 @@ func init() {
 		"machine", func(c Common) Board { return &None{c} })
 }
 
-// only is an on/off property that can be off alone: refusal says why.
-func only(name, refusal string, field func(Board) *bool) object.Property {
-	p := object.Bool(name, field, false, refusal)
+// never is p without one of its values, as text or typed: why says why not.
+func never(p object.Property, value, why string) object.Property {
 	set := p.Set
 	p.Set = func(o object.Object, v any) error {
-		if v == true {
-			return fmt.Errorf("%s=on: %s", name, refusal)
+		if v == value || v == (value == "on") {
+			return fmt.Errorf("%s=%s is not supported: %s", p.Name, value, why)
 		}
 		return set(o, v)
 	}

@@ -32,7 +32,7 @@ type Microvm struct {
 	optionROMs        bool
 	autoCmdline       object.OnOffAuto
 	acpi              object.OnOffAuto
-	usbProp, pcie     object.OnOffAuto
+	pcie              object.OnOffAuto
 	ioapic2           object.OnOffAuto
 
 	layout
@@ -53,27 +53,17 @@ func init() {
 		object.Bool("x-option-roms", func(v *Microvm) *bool { return &v.optionROMs }, true, "Set off to disable loading option ROMs"),
 		object.Tristate("auto-kernel-cmdline", func(v *Microvm) *object.OnOffAuto { return &v.autoCmdline }, object.Auto,
 			"Name the virtio-mmio devices on the kernel command line; auto leaves it to the ACPI tables"),
-		onOnly("acpi", func(v *Microvm) *object.OnOffAuto { return &v.acpi }, "the board describes its devices by ACPI alone"),
-		offOnly("pcie", func(v *Microvm) *object.OnOffAuto { return &v.pcie }, "the board has no PCI"),
-		offOnly("ioapic2", func(v *Microvm) *object.OnOffAuto { return &v.ioapic2 }, "a second I/O APIC is not supported"),
+		never(object.Tristate("acpi", func(v *Microvm) *object.OnOffAuto { return &v.acpi }, object.Auto, "Enable ACPI"),
+			"off", "the board describes its devices by ACPI alone"),
+		never(object.Tristate("pcie", func(v *Microvm) *object.OnOffAuto { return &v.pcie }, object.Auto, "Enable PCIe"),
+			"on", "the board has no PCI"),
+		never(object.Tristate("ioapic2", func(v *Microvm) *object.OnOffAuto { return &v.ioapic2 }, object.Auto, "Enable second IO-APIC"),
+			"on", "there is one I/O APIC alone"),
 	}})
 	registerBoard(Info{
 		Name: "microvm-7.2", Alias: "microvm", MaxCPUs: 255, RAM: true,
 		Description: "microvm (i386)", DefaultCPU: "qemu64",
 	}, "generic-microvm-machine", func(c Common) Board { return &Microvm{Common: c} })
-}
-
-// onOnly is an on/off/auto property that must not be off: refusal says why.
-func onOnly[T object.Object](name string, field func(T) *object.OnOffAuto, refusal string) object.Property {
-	p := object.Tristate(name, field, object.Auto, refusal)
-	set := p.Set
-	p.Set = func(o object.Object, v any) error {
-		if v == "off" {
-			return fmt.Errorf("%s=off is not supported: %s", name, refusal)
-		}
-		return set(o, v)
-	}
-	return p
 }
 
 func (*Microvm) ramName() string { return "microvm.ram" }

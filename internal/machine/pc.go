@@ -1,8 +1,6 @@
 package machine
 
 import (
-	"fmt"
-
 	"govmd/internal/device"
 	"govmd/internal/device/acpipm"
 	"govmd/internal/device/fwcfg"
@@ -21,10 +19,10 @@ import (
 // PC is the board "pc": i440FX and PIIX.
 type PC struct {
 	Common
-	hpet, acpi, pit, pic, smm, smbus, sata bool
-	vmport                                 object.OnOffAuto
-	maxRAMBelow4G                          uint64
-	fwCfgDMA                               bool
+	hpet, acpi, pit, pic, smm bool
+	vmport                    object.OnOffAuto
+	maxRAMBelow4G             uint64
+	fwCfgDMA                  bool
 
 	layout
 	host   *i440fx.Host
@@ -44,43 +42,21 @@ func init() {
 	object.Register(object.Type{Name: "generic-pc-machine", Parent: "machine", Abstract: true, Props: []object.Property{
 		object.Bool("hpet", func(p *PC) *bool { return &p.hpet }, true, "Enable/disable the high precision event timer"),
 		object.Bool("acpi", func(p *PC) *bool { return &p.acpi }, true, "Enable/disable ACPI"),
-		alwaysOn("pit", func(p *PC) *bool { return &p.pit }, "the interval timer is part of KVM's interrupt controllers"),
-		alwaysOn("pic", func(p *PC) *bool { return &p.pic }, "the interrupt controllers are KVM's"),
+		never(object.Bool("pit", func(p *PC) *bool { return &p.pit }, true, "Enable i8254 PIT"),
+			"off", "the interval timer is part of KVM's interrupt controllers"),
+		never(object.Bool("pic", func(p *PC) *bool { return &p.pic }, true, "Enable i8259 PIC"),
+			"off", "the interrupt controllers are KVM's"),
 		object.Size("max-ram-below-4g", func(p *PC) *uint64 { return &p.maxRAMBelow4G }, 0, "Maximum RAM below the 4G boundary"),
-		offOnly("vmport", func(p *PC) *object.OnOffAuto { return &p.vmport }, "the VMware I/O port is not supported yet"),
-		only("smm", "system management mode is not supported yet", func(b Board) *bool { return &b.(*PC).smm }),
+		never(object.Tristate("vmport", func(p *PC) *object.OnOffAuto { return &p.vmport }, object.Auto, "Enable vmport (pc & q35)"),
+			"on", "there is no VMware I/O port yet"),
+		never(object.Bool("smm", func(p *PC) *bool { return &p.smm }, false, "Enable SMM"),
+			"on", "there is no system management mode yet"),
 		object.Bool("fwcfg-dma", func(p *PC) *bool { return &p.fwCfgDMA }, true, "DMA interface of fw_cfg"),
 	}})
 	registerBoard(Info{
 		Name: "pc-i440fx-7.2", Alias: "pc", Default: true, MaxCPUs: 255, RAM: true,
 		Description: "Standard PC (i440FX + PIIX, 1996)", DefaultCPU: "qemu64",
 	}, "generic-pc-machine", func(c Common) Board { return &PC{Common: c} })
-}
-
-// alwaysOn is an on/off property that can be on alone: refusal says why.
-func alwaysOn[T object.Object](name string, field func(T) *bool, refusal string) object.Property {
-	p := object.Bool(name, field, true, refusal)
-	set := p.Set
-	p.Set = func(o object.Object, v any) error {
-		if v == false {
-			return fmt.Errorf("%s=off is not supported: %s", name, refusal)
-		}
-		return set(o, v)
-	}
-	return p
-}
-
-// offOnly is an on/off/auto property that must not be on: refusal says why.
-func offOnly[T object.Object](name string, field func(T) *object.OnOffAuto, refusal string) object.Property {
-	p := object.Tristate(name, field, object.Auto, refusal)
-	set := p.Set
-	p.Set = func(o object.Object, v any) error {
-		if v == "on" {
-			return fmt.Errorf("%s=on: %s", name, refusal)
-		}
-		return set(o, v)
-	}
-	return p
 }
 
 func (*PC) ramName() string { return "pc.ram" }
