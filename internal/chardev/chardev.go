@@ -20,7 +20,8 @@ const (
 )
 
 // Frontend is what uses a character device. Its methods are called from the
-// back end's goroutine, never two at once, with no lock of the back end held.
+// back end's goroutines and from whoever attaches it, never two at once, with no
+// lock held that its calls to the Port take.
 // They must not block. A front end that writes from Receive must take care of
 // its own locks.
 type Frontend interface {
@@ -53,8 +54,10 @@ type Port interface {
 	SetOpen(open bool)
 	// SetParams sets the line parameters, where the back end is a real serial line.
 	SetParams(p LineParams)
-	// Detach ends the hold: when it has returned the front end is not called again.
-	// It must not be called from the front end's own methods.
+	// Detach ends the hold: when it has returned the front end is not called again,
+	// and the connection of a ConnFrontend has ended. It must not be called from
+	// the front end's own methods nor, where ServeConn waits for the control lane
+	// as monitors do, on the lane.
 	Detach()
 }
 
