@@ -87,8 +87,11 @@ func (d *directBoot) wake() error {
 	return d.enter(0, entry)
 }
 
-// enter sets every vCPU up as firmware would have, and one of them to begin.
+// enter sets the interrupt controllers and every vCPU up as firmware would have, and one of them to begin.
 func (d *directBoot) enter(cpu int, e *boot.Entry) error {
+	if err := d.m.Accel.MaskPICs(); err != nil {
+		return err
+	}
 	for _, c := range d.m.cpus {
 		if err := c.withoutFirmware(); err != nil {
 			return err

@@ -30,6 +30,11 @@ type Accel interface {
 	// SetELCR sets which ISA interrupts are level-triggered (bit n for
 	// interrupt n), as firmware does.
 	SetELCR(levels uint16) error
+	// MaskPICs masks all inputs of the PICs, as firmware leaves them to a
+	// kernel. One that finds its interrupts by other means never looks at them,
+	// and would take the timer's for a divide error: after a reset nothing is
+	// masked, and their first vector is 0.
+	MaskPICs() error
 	// SetHPETLegacy takes the timer interrupt from the interval timer and gives
 	// it to the HPET, or back.
 	SetHPETLegacy(on bool)

@@ -122,12 +122,21 @@ func (a *KVM) Wire(sys *memory.System, mem, io *memory.Space) error {
 
 // SetELCR implements Accel: only the guest reaches the ports of PICs in the kernel.
 func (a *KVM) SetELCR(levels uint16) error {
-	for chip, mask := range picELCRMask {
+	return a.changePICs(func(chip int, s *kvm.PICState) { s.ELCR = uint8(levels>>(8*chip)) & picELCRMask[chip] })
+}
+
+// MaskPICs implements Accel.
+func (a *KVM) MaskPICs() error {
+	return a.changePICs(func(_ int, s *kvm.PICState) { s.IMR = 0xff })
+}
+
+func (a *KVM) changePICs(change func(chip int, s *kvm.PICState)) error {
+	for chip := range picELCRMask {
 		s, err := a.VM.PIC(uint32(chip))
 		if err != nil {
 			return err
 		}
-		s.ELCR = uint8(levels>>(8*chip)) & mask
+		change(chip, &s)
 		if err := a.VM.SetPIC(uint32(chip), &s); err != nil {
 			return err
 		}

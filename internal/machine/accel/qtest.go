@@ -136,6 +136,17 @@ func plugChip(env *device.Env, typeName, name string, wire func(device.Device)) 
 	return d, device.Plug(env, nil, d)
 }
 
+// MaskPICs implements Accel.
+func (q *Qtest) MaskPICs() error {
+	if q.pic == nil {
+		return nil
+	}
+	for _, port := range []uint64{0x21, 0xa1} {
+		q.pic.Env().IO.WriteIO(port, []byte{0xff})
+	}
+	return nil
+}
+
 // SetELCR implements Accel.
 func (q *Qtest) SetELCR(levels uint16) error {
 	if q.pic != nil {
