@@ -34,9 +34,9 @@ func (v *vm) untilSignal() (ctx context.Context, stop func()) {
 		select {
 		case sig := <-signals:
 			n := sig.(syscall.Signal)
-			v.log.Infof("terminating on signal %d", n)
-			defer v.endBy(2 * endTime)() // once more what close has
+			defer v.endBy(endTime)()
 			cancel(&signalError{n})
+			v.log.Infof("terminating on signal %d", n) // to where nobody reads: blocks
 			<-over
 		case <-over:
 		}

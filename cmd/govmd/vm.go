@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -219,6 +220,14 @@ func (v *vm) close() {
 func (v *vm) abandon() {
 	v.chardevs.Abandon()
 	v.pidFile.remove()
-	fmt.Fprintf(os.Stderr, "%s: something did not end in %v: leaving it\n", program(), endTime)
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		fmt.Fprintf(os.Stderr, "%s: something did not end in %v: leaving it\n", program(), endTime)
+	}()
+	select {
+	case <-said:
+	case <-time.After(time.Second): // what hangs may be who reads this
+	}
 	os.Exit(1)
 }

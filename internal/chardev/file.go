@@ -18,18 +18,18 @@ type fileBackend struct {
 	done sync.WaitGroup
 }
 
-func (b *fileBackend) start(_ context.Context, c *Chardev) (err error) {
+func (b *fileBackend) start(ctx context.Context, c *Chardev) (err error) {
 	flags := os.O_WRONLY | os.O_CREATE
 	if b.cfg.Append {
 		flags |= os.O_APPEND
 	} else {
 		flags |= os.O_TRUNC
 	}
-	if b.out, err = os.OpenFile(b.cfg.Out, flags, 0o666); err != nil {
+	if b.out, err = openFile(ctx, b.cfg.Out, flags); err != nil {
 		return openError(b.cfg.Out, err)
 	}
 	if b.cfg.In != "" {
-		if b.in, err = os.Open(b.cfg.In); err != nil {
+		if b.in, err = openFile(ctx, b.cfg.In, os.O_RDONLY); err != nil {
 			_ = b.out.Close()
 			return openError(b.cfg.In, err)
 		}
@@ -42,6 +42,31 @@ func (b *fileBackend) start(_ context.Context, c *Chardev) (err error) {
 		c.serve(b.conn)
 	}()
 	return nil
+}
+
+// openFile opens a file. To open a pipe is to wait for its other end: when ctx
+// ends the wait is left to itself.
+func openFile(ctx context.Context, path string, flags int) (*os.File, error) {
+	type result struct {
+		f   *os.File
+		err error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		f, err := os.OpenFile(path, flags, 0o666)
+		opened <- result{f, err}
+	}()
+	select {
+	case r := <-opened:
+		return r.f, r.err
+	case <-ctx.Done():
+		go func() {
+			if r := <-opened; r.f != nil {
+				_ = r.f.Close()
+			}
+		}()
+		return nil, context.Cause(ctx)
+	}
 }
 
 func openError(path string, err error) error {

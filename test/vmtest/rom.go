@@ -116,8 +116,10 @@ func (r *ROM) Halt() *ROM { return r.emit(0xfa, 0xf4, 0xeb, 0xfc) } // cli; hlt;
 // TripleFault gives the vCPU a fault without anybody to handle it.
 func (r *ROM) TripleFault() *ROM {
 	// lidt [0x600], where RAM that is still zero says that there are no
-	// handlers; then an undefined instruction.
-	return r.emit(0x0f, 0x01, 0x1e, 0x00, 0x06).emit(0x0f, 0x0b)
+	// handlers; then, in protected mode, a division by zero.
+	return r.emit(0x0f, 0x01, 0x1e, 0x00, 0x06).
+		emit(0x0f, 0x20, 0xc0, 0x0c, 0x01, 0x0f, 0x22, 0xc0). // cr0 |= 1
+		emit(0x31, 0xc9, 0xf6, 0xf1)                          // xor cx, cx; div cl
 }
 
 // pmBase is where EnablePM puts the power-management registers of a pc.
