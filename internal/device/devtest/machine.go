@@ -40,6 +40,10 @@ type Machine struct {
 	IRQ [16]*Probe    // the ISA bus's interrupt inputs
 	MSI *MSI          // records message-signalled interrupts
 
+	// Ticks says that the machine has a timer that runs from a reset on, as the
+	// PC's does: Twin expects no rest of it.
+	Ticks bool
+
 	chardevs map[string]*Chardev
 	objects  map[string]object.Object
 	actions  []Action

@@ -360,3 +360,30 @@ func FuzzRegisters(f *testing.F) {
 func FuzzState(f *testing.F) {
 	devtest.FuzzState(f, func(m *devtest.Machine) { plug(m) }, allPorts...)
 }
+
+func TestTwin(t *testing.T) {
+	devtest.Twin(t, func(m *devtest.Machine) {
+		b := plug(m)
+		m.Ticks = true
+		m.AddWatch(func() any { return b.irq.Rises() })
+		m.AddWatch(func() any { return b.irq.Level() })
+		m.AddAction(func(next func(int) uint64) uint64 {
+			n := int(next(1) % 3)
+			b.program(n, uint8(next(1)%6), uint16(next(1)))
+			return uint64(b.count(n))
+		})
+		m.AddAction(func(next func(int) uint64) uint64 {
+			b.ticks(int64(next(1)))
+			b.pit.SetHPETLegacy(next(1)&7 == 0)
+			return uint64(b.count(0))
+		})
+	}, allPorts...)
+}
+
+func TestConcurrent(t *testing.T) {
+	var b *bench
+	devtest.Concurrent(t, func(m *devtest.Machine) { b = plug(m) }, allPorts...)
+	if b.irq.Level() {
+		t.Error("the interrupt of a timer that has gone is high")
+	}
+}

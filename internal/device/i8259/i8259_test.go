@@ -413,3 +413,40 @@ func FuzzRegisters(f *testing.F) {
 func FuzzState(f *testing.F) {
 	devtest.FuzzState(f, func(m *devtest.Machine) { plug(m) }, allPorts...)
 }
+
+func driven(m *devtest.Machine) *bench {
+	b := plug(m)
+	m.AddInputs(b.pic.Inputs(""), b.pic.Acknowledge)
+	m.AddWatch(func() any { return b.intr.Level() })
+	return b
+}
+
+var drivenPorts = append([]devtest.Range{devtest.InputsRange(16)}, allPorts...)
+
+func TestTwin(t *testing.T) {
+	devtest.Twin(t, func(m *devtest.Machine) {
+		b := driven(m)
+		b.start(1)
+		m.AddWatch(func() any { return b.intr.Rises() })
+		m.AddAction(func(next func(int) uint64) uint64 {
+			b.start(uint8(next(1)) & 0x1f)
+			return 0
+		})
+		m.AddAction(func(next func(int) uint64) uint64 {
+			n := next(1) & 15
+			b.lines[n].Pulse()
+			return 0
+		})
+		m.AddAction(func(next func(int) uint64) uint64 {
+			b.Out8(slavePort, endOfInterrupt)
+			b.Out8(masterPort, endOfInterrupt)
+			return uint64(b.pic.Acknowledge())
+		})
+	}, drivenPorts...)
+}
+
+func TestConcurrent(t *testing.T) {
+	var b *bench
+	devtest.Concurrent(t, func(m *devtest.Machine) { b = driven(m) }, drivenPorts...)
+	b.quiet("of a device that has gone")
+}

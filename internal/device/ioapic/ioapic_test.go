@@ -268,3 +268,29 @@ func FuzzRegisters(f *testing.F) {
 func FuzzState(f *testing.F) {
 	devtest.FuzzState(f, func(m *devtest.Machine) { plug(m) }, registersRange)
 }
+
+func driven(m *devtest.Machine) *bench {
+	b := plug(m)
+	m.AddInputs(b.apic.Inputs(""), func() uint8 { return 0 })
+	return b
+}
+
+func TestTwin(t *testing.T) {
+	devtest.Twin(t, func(m *devtest.Machine) {
+		b := driven(m)
+		m.AddAction(func(next func(int) uint64) uint64 {
+			b.setEntry(int(next(1)%Inputs), next(8)&^entryMasked)
+			return 0
+		})
+		m.AddAction(func(next func(int) uint64) uint64 {
+			n := next(1) % Inputs
+			b.apic.EOI(uint8(b.entry(int(n)) & entryVector))
+			b.lines[n].Pulse()
+			return b.entry(int(n))
+		})
+	}, registersRange, devtest.InputsRange(Inputs))
+}
+
+func TestConcurrent(t *testing.T) {
+	devtest.Concurrent(t, func(m *devtest.Machine) { driven(m).Env.MSI = sink{} }, registersRange, devtest.InputsRange(Inputs))
+}
