@@ -317,8 +317,12 @@ func TestHotPlug(t *testing.T) {
 	if c.Attached() {
 		t.Error("the character device is still held")
 	}
-	b.Kick(queueOf(1) + 1)
-	if u := b.rings[queueOf(1)+1].Take(); len(u) != 1 {
+	out := b.rings[queueOf(1)+1]
+	if u := out.Take(); len(u) != 1 {
+		t.Errorf("used %v: output that was held up is dropped with its port", u)
+	}
+	b.write(1, "nowhere")
+	if u := out.Take(); len(u) != 1 {
 		t.Errorf("used %v: output to nowhere is dropped", u)
 	}
 }

@@ -72,6 +72,7 @@ func (p *Port) Unrealize() {
 		d.mu.Unlock()
 		p.drop()
 	})
+	p.out.Kick() // output that was held up is dropped: drivers wait for their buffers
 	if p.chr != nil {
 		p.chr.Detach()
 	}
