@@ -38,6 +38,20 @@ func TestNotifyOnEmpty(t *testing.T) {
 	}
 }
 
+// TestBreaksWhenEmpty: an index that is found to be wrong by a Flush is reported.
+func TestBreaksWhenEmpty(t *testing.T) {
+	e := newEnv(t, 8, Features{NotifyOnEmpty: true})
+	e.ring.Add(ringtest.In(data, 1))
+	e.q.Push(e.pop(t), 1)
+	e.ring.Put16(e.ring.Avail+2, 100)
+	if notify, err := e.q.Flush(); err == nil || notify {
+		t.Errorf("notify %v, error %v of a broken ring", notify, err)
+	}
+	if e.q.Ready() {
+		t.Error("the queue is ready")
+	}
+}
+
 func TestUsedEvent(t *testing.T) {
 	e := newEnv(t, 16, Features{EventIndex: true})
 	push := func(n int) {

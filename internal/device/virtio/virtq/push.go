@@ -92,8 +92,10 @@ func (q *Split) Flush() (notify bool, err error) {
 	}
 	last, known := q.signalled, q.sigValid
 	q.signalled, q.sigValid = q.usedIdx, true
-	if q.cfg.Features.NotifyOnEmpty && q.idle() {
-		return true, nil
+	if q.cfg.Features.NotifyOnEmpty {
+		if idle, err := q.idle(); idle || err != nil {
+			return idle, err
+		}
 	}
 	// The index was stored, with a full barrier, before the driver's wish is
 	// read. The driver does it the other way round.
@@ -115,12 +117,12 @@ func (q *Split) Flush() (notify bool, err error) {
 func passed(event, old, now uint16) bool { return now-event-1 < now-old }
 
 // idle reports whether nothing is out and nothing is to be taken.
-func (q *Split) idle() bool {
+func (q *Split) idle() (bool, error) {
 	if q.inuse > 0 || len(q.again) > 0 {
-		return false
+		return false, nil
 	}
-	more, _ := q.look()
-	return !more
+	more, err := q.look()
+	return !more && err == nil, err
 }
 
 // publish shows the driver all that has been pushed.

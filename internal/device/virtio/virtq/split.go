@@ -174,7 +174,8 @@ func (q *Split) Save() State {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.ready && !q.dead && q.usedNext != q.usedIdx {
-		_ = q.publish() // a ring that has gone is found by the next Pop
+		_ = q.publish()
+		q.dead = false // a ring that has gone is found, and reported, by the next Pop
 	}
 	list := append([]again(nil), q.again...)
 	for _, e := range q.inflight {
