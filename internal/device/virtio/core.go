@@ -75,6 +75,7 @@ func (c *Core) Init(info Info) error {
 		return err
 	}
 	c.worker = w
+	c.started.Store(false)
 	c.queues = nil
 	c.Defer(func() {
 		w.Close()

@@ -3,6 +3,7 @@ package virtio_test
 import (
 	"testing"
 
+	"govmd/internal/device"
 	"govmd/internal/device/devtest"
 	"govmd/internal/device/virtio"
 	_ "govmd/internal/device/virtio/console"
@@ -253,4 +254,23 @@ func TestSteadyStateDoesNotAllocate(t *testing.T) {
 	}
 	done()
 	devtest.NoAllocs(t, "a notification", done)
+}
+
+// TestPluggedAgain has a device that was in use come back: its new worker serves it.
+func TestPluggedAgain(t *testing.T) {
+	r := virtiotest.NewMMIO(t, false, "virtio-rng")
+	for range 2 {
+		ring := r.Start(0, 1)[0]
+		ring.Add(virtiotest.In(virtiotest.DataBase, 8))
+		r.Kick(0)
+		if got := ring.Take(); len(got) != 1 {
+			t.Fatalf("used %v", got)
+		}
+		d := r.Core.Object().(device.Device)
+		bus := d.Dev().Bus()
+		r.Unplug(d)
+		if err := r.Insert(bus, d); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
