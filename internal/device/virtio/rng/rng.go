@@ -39,6 +39,8 @@ type Device struct {
 	have  int        // random bytes in buf
 	asks  bool       // take looks at have when its request returns
 	buf   [rngbackend.MaxRequest]byte
+
+	out [rngbackend.MaxRequest]byte // the handler's: bytes that are used up, while buf is filled again
 }
 
 var (
@@ -108,7 +110,7 @@ func (d *Device) fill(q *virtio.Queue) {
 			q.Unpop(e)
 			break
 		}
-		n, err := e.WriteAt(d.buf[:n], 0)
+		n, err := e.WriteAt(d.out[:n], 0)
 		if err != nil {
 			d.GuestErrorf("%v", err)
 		}
@@ -120,7 +122,7 @@ func (d *Device) fill(q *virtio.Queue) {
 	}
 }
 
-// take has up to n random bytes at the start of buf and reports how many, or
+// take has up to n random bytes at the start of out and reports how many, or
 // that they come later. They are used up.
 func (d *Device) take(n uint64) (int, bool) {
 	if n == 0 {
@@ -144,6 +146,7 @@ func (d *Device) take(n uint64) (int, bool) {
 		}
 	}
 	n = min(n, uint64(d.have))
+	copy(d.out[:n], d.buf[:])
 	d.have = 0 // a rest is not worth keeping
 	d.spend(n)
 	return int(n), true
