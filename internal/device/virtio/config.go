@@ -38,7 +38,9 @@ func (c *Core) inConfig(off uint64, size int) bool {
 // space. Device code calls it after the change, with its own lock held or not.
 func (c *Core) ConfigChanged() {
 	c.generation.Add(1)
-	if c.live.Load() && c.Status()&StatusDriverOK != 0 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.live.Load() && c.status&StatusDriverOK != 0 {
 		c.transport.ConfigInterrupt()
 	}
 }

@@ -262,6 +262,9 @@ func (c *Core) start() {
 // Unrealize implements device.Device. Device code with an Unrealize of its own
 // calls this one first: from then on no driver and no queue handler is there.
 func (c *Core) Unrealize() {
+	c.mu.Lock()
+	c.epoch.Add(1)
+	c.mu.Unlock()
 	c.transport.DeviceUnplugged(c)
 	c.worker.Close()
 }
@@ -321,10 +324,21 @@ func (c *Core) brokenIn(epoch uint32, err error) {
 		tell = c.status&StatusDriverOK != 0
 	}
 	c.updateLocked() // DRIVER_OK is as it was: only live changes
-	c.mu.Unlock()
-	c.GuestErrorf("%v; the device is stopped until the driver resets it", err)
 	if tell {
 		c.generation.Add(1)
 		c.transport.ConfigInterrupt()
+	}
+	c.mu.Unlock()
+	c.GuestErrorf("%v; the device is stopped until the driver resets it", err)
+}
+
+// interrupt tells the driver of used elements, if it is the driver of that
+// epoch. A reset waits for c.mu before the transport lowers the interrupt: one
+// that comes too late would stay high with nobody to acknowledge it.
+func (c *Core) interrupt(epoch uint32, queue int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if epoch == c.epoch.Load() && !c.broken.Load() {
+		c.transport.QueueInterrupt(queue)
 	}
 }

@@ -121,8 +121,8 @@ func (q *Queue) Notify() {
 	if err != nil {
 		q.breaks(epoch, err)
 	}
-	if notify && !q.core.broken.Load() {
-		q.core.transport.QueueInterrupt(q.index)
+	if notify {
+		q.core.interrupt(epoch, q.index)
 	}
 }
 

@@ -274,3 +274,22 @@ func TestPluggedAgain(t *testing.T) {
 		}
 	}
 }
+
+// TestLateInterrupt has a back end finish an element while the driver resets the
+// device: the interrupt line must not go high with nobody to lower it.
+func TestLateInterrupt(t *testing.T) {
+	virtiotest.ForEachTransport(t, func(t *testing.T, mk maker) {
+		r := mk(t, "virtio-rng")
+		r.Start(0, 1)
+		r.Core.Interrupt(r.Core.Epoch(), 0)
+		if !r.Interrupted() {
+			t.Error("no interrupt")
+		}
+		before := r.Core.Epoch()
+		r.SetStatus(0)
+		r.Core.Interrupt(before, 0)
+		if r.Interrupted() {
+			t.Error("an interrupt of before the reset")
+		}
+	})
+}
