@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -88,20 +89,20 @@ func TestExcludeKeepsFunctionsOut(t *testing.T) {
 func TestClosedSourceDoesNotRun(t *testing.T) {
 	w := start(t)
 	var a, b *Source
-	var aRuns, bRuns int
-	a, _ = w.Add(func() { aRuns++ })
+	var aRuns, bRuns atomic.Int32
+	a, _ = w.Add(func() { aRuns.Add(1) })
 	a.Close()
 	a.Kick()
 	a.Close()
-	b, _ = w.Add(func() { bRuns++ }) // in a's slot
+	b, _ = w.Add(func() { bRuns.Add(1) }) // in a's slot
 	w.Sync()
-	if aRuns+bRuns != 0 {
-		t.Errorf("ran %d and %d times", aRuns, bRuns)
+	if aRuns.Load()+bRuns.Load() != 0 {
+		t.Errorf("ran %d and %d times", aRuns.Load(), bRuns.Load())
 	}
 	b.Kick()
 	w.Sync()
-	if bRuns != 1 {
-		t.Errorf("new source ran %d times, want 1", bRuns)
+	if bRuns.Load() != 1 {
+		t.Errorf("new source ran %d times, want 1", bRuns.Load())
 	}
 }
 
