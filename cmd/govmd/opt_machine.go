@@ -297,4 +297,3 @@ func applyFirmwareDir(s *setup, _, dir string) error {
 	s.cfg.FirmwareDirs = append(s.cfg.FirmwareDirs, dir)
 	return nil
 }
-

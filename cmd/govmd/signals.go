@@ -2,11 +2,14 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
+
+	"govmd/internal/runstate"
 )
 
 // endTime is how long an orderly end may take, whatever the guest, a client or
@@ -20,13 +23,23 @@ func (e *signalError) Error() string {
 	return fmt.Sprintf("terminated by signal %d before the machine was there", e.sig)
 }
 
-// untilSignal returns a context that ends when the process is asked to; stop
-// ends the watch. From that signal on the end of the process is near.
-func (v *vm) untilSignal() (ctx context.Context, stop func()) {
+// errQuitKey says that the user typed C-a x.
+var errQuitKey = errors.New("terminated from the terminal before the machine was there")
+
+// causeOf is what clients are told of an interruption.
+func causeOf(ctx context.Context) runstate.Cause {
+	if errors.Is(context.Cause(ctx), errQuitKey) {
+		return runstate.CauseHostUI
+	}
+	return runstate.CauseHostSignal
+}
+
+// watchSignals has the signals that ask a process to end interrupt the program;
+// stop ends the watch. From such a signal on the end of the process is near.
+func (v *vm) watchSignals() (stop func()) {
 	signal.Ignore(syscall.SIGPIPE) // of a socket or a pipe: the write says so
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
-	ctx, cancel := context.WithCancelCause(context.Background())
 	over := make(chan struct{})
 	done := make(chan struct{})
 	go func() {
@@ -35,17 +48,16 @@ func (v *vm) untilSignal() (ctx context.Context, stop func()) {
 		case sig := <-signals:
 			n := sig.(syscall.Signal)
 			defer v.endBy(endTime)()
-			cancel(&signalError{n})
+			v.interrupt(&signalError{n})
 			v.log.Infof("terminating on signal %d", n) // to where nobody reads: blocks
 			<-over
 		case <-over:
 		}
 	}()
-	return ctx, func() {
+	return func() {
 		signal.Stop(signals)
 		close(over)
 		<-done
-		cancel(nil)
 	}
 }
 

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"syscall"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -23,52 +22,68 @@ const guardVariable = "GOVMD_TERMINAL_GUARD"
 func isTerminalGuard() bool { return os.Getenv(guardVariable) != "" }
 
 // startTerminalGuard starts the guard when standard input is a terminal, and
-// returns what dismisses it.
+// returns what dismisses it. When it returns the guard is at its post.
 func startTerminalGuard(log *logrus.Logger) (dismiss func()) {
 	settings, err := unix.IoctlGetTermios(0, unix.TCGETS)
 	if err != nil {
 		return func() {} // no terminal
 	}
-	r, w, err := os.Pipe()
+	dismiss, err = postGuard(settings)
 	if err != nil {
 		log.Debugf("terminal guard: %v", err)
 		return func() {}
 	}
+	return dismiss
+}
+
+func postGuard(settings *unix.Termios) (dismiss func(), err error) {
+	sock, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, err
+	}
+	ours, theirs := os.NewFile(uintptr(sock[0]), "guard"), os.NewFile(uintptr(sock[1]), "guard")
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Args[0] = program() + "-terminal"
 	cmd.Env = []string{guardVariable + "=1"}
 	cmd.Stdin = os.Stdin
-	cmd.ExtraFiles = []*os.File{r}
+	cmd.ExtraFiles = []*os.File{theirs}
 	err = cmd.Start()
-	_ = r.Close()
-	if err == nil {
-		err = binary.Write(w, binary.NativeEndian, settings)
-	}
+	_ = theirs.Close()
 	if err != nil {
-		log.Debugf("terminal guard: %v", err)
+		_ = ours.Close()
+		return nil, err
 	}
-	return func() {
-		_, _ = w.Write([]byte{1})
-		_ = w.Close()
-		if cmd.Process != nil {
-			_ = cmd.Wait()
-		}
+	dismiss = func() {
+		_, _ = ours.Write([]byte{1})
+		_ = ours.Close()
+		_ = cmd.Wait()
 	}
+	if err := binary.Write(ours, binary.NativeEndian, settings); err != nil {
+		dismiss()
+		return nil, err
+	}
+	var ready [1]byte
+	if _, err := io.ReadFull(ours, ready[:]); err != nil {
+		dismiss()
+		return nil, err
+	}
+	return dismiss, nil
 }
 
 // guardTerminal is what the guard does.
 func guardTerminal() {
 	// These are for the program; the last two are how a process of the
 	// background is kept from the terminal.
-	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGTSTP, unix.SIGTTOU, unix.SIGTTIN)
+	signal.Ignore(unix.SIGINT, unix.SIGTERM, unix.SIGHUP, unix.SIGQUIT, unix.SIGTSTP, unix.SIGPIPE, unix.SIGTTOU, unix.SIGTTIN)
 	var settings unix.Termios
-	pipe := os.NewFile(3, "pipe")
-	if binary.Read(pipe, binary.NativeEndian, &settings) != nil {
+	program := os.NewFile(3, "program")
+	if binary.Read(program, binary.NativeEndian, &settings) != nil {
 		return
 	}
+	_, _ = program.Write([]byte{1}) // ready
 	var word [1]byte
-	if _, err := io.ReadFull(pipe, word[:]); err == nil {
+	if _, err := io.ReadFull(program, word[:]); err == nil {
 		return // the program has put the terminal back itself
 	}
-	_ = unix.IoctlSetTermios(syscall.Stdin, unix.TCSETS, &settings)
+	_ = unix.IoctlSetTermios(0, unix.TCSETS, &settings)
 }

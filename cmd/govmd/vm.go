@@ -35,7 +35,10 @@ type vm struct {
 	monitor  *monitor.Monitor
 	machine  *machine.Machine
 	pidFile  *pidFile
-	undo     []func()
+	// interrupt ends the program, whether there is a machine yet or not. It is
+	// set before anybody is there who could call it.
+	interrupt context.CancelCauseFunc
+	undo      []func()
 }
 
 // newVM turns what was asked for into a configuration.
@@ -71,8 +74,10 @@ func (v *vm) openLog() error {
 // Whatever happens, nothing is left behind.
 func (v *vm) live() (code int, err error) {
 	runtime.GOMAXPROCS(kvm.Procs(v.cfg.SMP.CPUs, 0))
-	ctx, stop := v.untilSignal()
-	defer stop()
+	ctx, interrupt := context.WithCancelCause(context.Background())
+	v.interrupt = interrupt
+	defer interrupt(nil)
+	defer v.watchSignals()()
 	defer v.close()
 	if err := v.build(ctx); err != nil {
 		return 1, err
@@ -82,19 +87,23 @@ func (v *vm) live() (code int, err error) {
 
 func (v *vm) onClose(fn func()) { v.undo = append(v.undo, fn) }
 
-// build makes the machine and everything around it. It gives up when ctx ends.
-// After an error close leaves nothing behind.
+// build makes the machine and everything around it. When ctx ends before there
+// is a machine it gives up. After an error close leaves nothing behind.
 func (v *vm) build(ctx context.Context) error {
 	go v.lane.Run()
 	for _, step := range []func(context.Context) error{
 		v.nameProcess, v.writePIDFile, v.openChardevs,
 		v.onLane(v.makeObjects), v.onLane(v.makeMachine), v.serveMonitors, v.serveQtest, v.onLane(v.start),
 	} {
-		if err := step(ctx); err != nil {
+		err := step(ctx)
+		switch {
+		case ctx.Err() == nil && err == nil:
+		case ctx.Err() == nil:
 			return err
-		}
-		if ctx.Err() != nil {
+		case v.machine == nil:
 			return context.Cause(ctx)
+		default:
+			return nil // wait ends it
 		}
 	}
 	return nil
@@ -143,16 +152,9 @@ func (v *vm) openChardev(ctx context.Context, c chardevSetup) error {
 	}
 	d, err := v.chardevs.Add(ctx, c.Config)
 	if err != nil {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
 		return &usageError{c.given, err}
 	}
-	d.SetMuxHooks(chardev.MuxHooks{Quit: func() {
-		if v.machine != nil {
-			v.machine.Run.RequestShutdown(runstate.CauseHostUI)
-		}
-	}})
+	d.SetMuxHooks(chardev.MuxHooks{Quit: func() { v.interrupt(errQuitKey) }})
 	return nil
 }
 
@@ -177,7 +179,7 @@ func (v *vm) start() error {
 func (v *vm) wait(ctx context.Context) (code int, err error) {
 	select {
 	case <-ctx.Done():
-		v.machine.Run.RequestShutdown(runstate.CauseHostSignal)
+		v.machine.Run.RequestShutdown(causeOf(ctx))
 		return v.status(<-v.machine.Ended())
 	case cause := <-v.machine.Ended():
 		return v.status(cause)

@@ -234,6 +234,27 @@ func TestMux(t *testing.T) {
 	b.waitFor(func() bool { return b.got.String() == "b" })
 }
 
+// A user who wants to leave before anybody has said what that means is heard.
+func TestMuxQuitsEarly(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	_, c := add(t, SocketConfig{Path: path, Server: true}, true)
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("\x01x")); err != nil {
+		t.Fatal(err)
+	}
+	var said [len("govmd: terminated\r\n")]byte
+	if _, err := io.ReadFull(conn, said[:]); err != nil {
+		t.Fatal(err)
+	}
+	quit := make(chan struct{})
+	c.SetMuxHooks(MuxHooks{Quit: func() { close(quit) }})
+	<-quit
+}
+
 // What is pasted while the guest is busy is not lost, and the multiplexer's keys
 // work even if it never reads again.
 func TestMuxKeepsInput(t *testing.T) {

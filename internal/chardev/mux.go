@@ -30,8 +30,10 @@ type mux struct {
 	escaped bool
 	hooks   MuxHooks
 	closing bool
-	changed *sync.Cond    // input, who takes it, or closing has changed
-	fed     chan struct{} // closed when feed has returned
+	// quitting is set when the end of the program was asked for.
+	quitting bool
+	changed  *sync.Cond    // input, who takes it, or closing has changed
+	fed      chan struct{} // closed when feed has returned
 }
 
 // muxInput is how many bytes of input wait for a front end that takes none, as a
@@ -111,14 +113,19 @@ func (m *mux) waitInput(buf []byte) (p *muxPort, turn, n int) {
 	return nil, 0, 0
 }
 
-// SetMuxHooks sets what the escape sequences do; the device must be a multiplexer.
+// SetMuxHooks sets what the escape sequences do; it does nothing where the device
+// is no multiplexer. What was typed before is not forgotten.
 func (c *Chardev) SetMuxHooks(h MuxHooks) {
 	if c.mux == nil {
 		return
 	}
 	c.mux.mu.Lock()
 	c.mux.hooks = h
+	late := c.mux.quitting
 	c.mux.mu.Unlock()
+	if late && h.Quit != nil {
+		h.Quit()
+	}
 }
 
 func (m *mux) attach(fe Frontend) (Port, error) {
@@ -204,6 +211,7 @@ func (m *mux) command(b byte) {
 	case 'x':
 		m.mu.Lock()
 		quit := m.hooks.Quit
+		m.quitting = true
 		m.mu.Unlock()
 		m.say("govmd: terminated\r\n")
 		if quit != nil {

@@ -235,11 +235,12 @@ func TestKVMDeafPeerDelaysNoEnd(t *testing.T) {
 	rom := vmtest.NewROM().Label("again").Print("noise").Jump("again").File(t)
 	p := begin(t, "-M", "pc", "-cpu", "host", "-m", "16", "-bios", rom, "-qmp", qmpSocket,
 		"-serial", "unix:serial,server=on", "-serial", "unix:second,server=on,wait=off")
-	p.expectStderr("waiting for a client")
-	deaf, err := net.Dial("unix", p.path("serial"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	var deaf net.Conn
+	await(p, func() (there bool) {
+		conn, err := net.Dial("unix", p.path("serial"))
+		deaf = conn
+		return err == nil
+	})
 	defer deaf.Close()
 	q := p.dialQMP("qmp")
 	if err := q.Execute(p.ctx, "query-status", nil, nil); err != nil {
