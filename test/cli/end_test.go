@@ -39,13 +39,14 @@ func begin(t *testing.T, args ...string) *process {
 		t.Fatal(err)
 	}
 	defer w.Close()
-	p := beginTo(t, w, args...)
+	p := beginProgram(t, program, w, args...)
 	p.stderr = vmtest.NewConsole(r)
 	return p
 }
 
-// beginTo is begin with another place for what the program says.
-func beginTo(t *testing.T, stderr *os.File, args ...string) *process {
+// beginProgram starts any program that takes govmd's options; what it says goes to
+// stderr.
+func beginProgram(t *testing.T, name string, stderr *os.File, args ...string) *process {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "cli") // a short name: sockets are made there
 	if err != nil {
@@ -53,9 +54,11 @@ func beginTo(t *testing.T, stderr *os.File, args ...string) *process {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	p := &process{t: t, ctx: ctx, dir: dir, gone: make(chan struct{})}
-	p.cmd = exec.Command(program, append([]string{"-nodefaults", "-display", "none"}, args...)...)
+	p.cmd = exec.Command(name, append([]string{"-nodefaults", "-display", "none"}, args...)...)
 	p.cmd.Dir = dir
-	p.cmd.Stderr = stderr
+	if stderr != nil {
+		p.cmd.Stderr = stderr
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -370,7 +373,7 @@ func TestNothingKeepsTheProcess(t *testing.T) {
 	if err := unix.SetNonblock(int(full.Fd()), false); err != nil {
 		t.Fatal(err)
 	}
-	p := beginTo(t, full, "-M", "none", "-qmp", qmpSocket, "-pidfile", "pid")
+	p := beginProgram(t, program, full, "-M", "none", "-qmp", qmpSocket, "-pidfile", "pid")
 	p.dialQMP("qmp")
 	p.signal(unix.SIGTERM)
 	p.expectEnd(1)
