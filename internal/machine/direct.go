@@ -46,7 +46,7 @@ func (m *Machine) planDirect(p bootParts, sm *smbios.Tables) error {
 	d := &directBoot{
 		m: m, setup: p.setup, facs: tables.FACS, entry: plan.Entry, cpu: plan.CPU, fresh: true,
 		mem:   &guestMemory{m.mem.NewDMA("boot")},
-		plans: []*boot.Plan{{Segments: tables.Segments}, plan},
+		plans: []*boot.Plan{{Segments: append(tables.Segments, boot.ResetStub())}, plan},
 	}
 	m.boot = d
 	return nil

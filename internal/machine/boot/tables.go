@@ -21,7 +21,21 @@ const (
 	acpiTablesAddr  = biosAddr + 0x40
 	smbiosAddr      = 0xf0000
 	smbiosTableAddr = smbiosAddr + 0x20
+	resetVector     = 0xffff0
 )
+
+// ResetStub is what belongs at the reset vector where there is no firmware.
+// Kernels jump there in real mode when they know no better way to restart, as
+// Linux does on hardware-reduced ACPI: with no interrupt vectors the undefined
+// instruction is a triple fault, which resets the machine.
+func ResetStub() Segment {
+	code := []byte{
+		0x2e, 0x0f, 0x01, 0x1e, 0xf8, 0xff, // lidt cs:[0xfff8]
+		0x0f, 0x0b, // ud2
+		0, 0, 0, 0, 0, 0, // limit 0, base 0
+	}
+	return Segment{Name: "reset vector", Addr: resetVector, Size: uint64(len(code)), Data: code}
+}
 
 // PlaceTables puts the tables into the BIOS area, 0xe0000-0xfffff, which has to
 // be writable RAM (the guest writes its waking vector there). Those too large
@@ -58,7 +72,7 @@ func PlaceTables(m *MemoryMap, a *acpi.Tables, s *smbios.Tables) (*Tables, error
 		t.RSDP, t.FACS = p.RSDPAddr, p.FACSAddr
 	}
 	if s != nil {
-		addr, err := at("SMBIOS", smbiosTableAddr, oneMiB, s.Size(), Reserved)
+		addr, err := at("SMBIOS", smbiosTableAddr, resetVector, s.Size(), Reserved)
 		if err != nil {
 			return nil, err
 		}
