@@ -30,6 +30,11 @@ type kvmPIT struct {
 	frozen  pitState // the guest's while stopped
 }
 
+// neverProgrammed is the mode that KVM's counters have at first. They count, but
+// raise no interrupt: with one, a kernel that is started without firmware would
+// find it pending in interrupt controllers that nobody has initialized.
+const neverProgrammed = 0xff
+
 // pitState is the saved form: load times are of the host's clock and mean
 // nothing later, for KVM counts anew.
 type pitState struct {
@@ -109,7 +114,7 @@ func (p *kvmPIT) setLocked(s pitState) error {
 func (p *kvmPIT) ResetHold() {
 	var s pitState
 	for i := range s.Channels {
-		s.Channels[i].Mode = 3
+		s.Channels[i].Mode = neverProgrammed
 		s.Channels[i].Count = 0x10000
 		if i != 2 {
 			s.Channels[i].Gate = 1
