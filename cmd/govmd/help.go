@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"govmd/internal/device"
 	"govmd/internal/machine"
 	"govmd/internal/machine/cpu"
 	"govmd/internal/object"
@@ -74,11 +75,11 @@ func printMachineProperties(name string) error {
 func printCPUs() error { return printf("%s", cpu.Help()) }
 
 func printDevices() error {
-	lines := []string{fmt.Sprintf("name %q, desc %q\n", machine.Loader.Name, "puts a file or a number into guest memory")}
-	for _, t := range machine.DeviceTypes() {
+	var lines []string
+	for _, t := range append(machine.DeviceTypes(), machine.Loader) {
 		line := fmt.Sprintf("name %q", t.Name)
-		if t.Bus != "" {
-			line += ", bus " + t.Bus
+		if bus := device.BusKind(t); bus != "" {
+			line += ", bus " + bus
 		}
 		if alias := machine.DeviceAlias(t.Name); alias != "" {
 			line += fmt.Sprintf(", alias %q", alias)
@@ -94,7 +95,7 @@ func printDevices() error {
 
 func printDeviceProperties(name string) error {
 	if name == machine.Loader.Name {
-		return printf("%s", machine.Loader.HelpText())
+		return printProperties(machine.Loader)
 	}
 	t, err := machine.DeviceType(name)
 	if err != nil {
@@ -147,7 +148,7 @@ func near(word string, known []string) string {
 func printProperties(t *object.Type) error {
 	lines := map[string]string{} // a type can redefine what it inherits
 	for _, p := range t.Properties() {
-		if p.Set == nil {
+		if p.When == object.Never {
 			continue
 		}
 		line := fmt.Sprintf("  %s=<%s>", p.Name, p.Type)

@@ -20,15 +20,15 @@ var aliases = map[string]string{
 // loaderType is -device loader, which is no device of the guest's.
 const loaderType = "loader"
 
-// Loader describes the properties of -device loader.
-var Loader = &option.Schema{Name: loaderType, Keys: []option.Key{
-	{Name: "addr", Type: option.Number, Help: "where to load to, or with cpu-num where to start"},
-	{Name: "cpu-num", Type: option.Number, Help: "the vCPU that is to start at the address"},
-	{Name: "data", Type: option.Number, Help: "a number to put at the address"},
-	{Name: "data-len", Type: option.Number, Help: "its length in bytes"},
-	{Name: "data-be", Type: option.Bool, Help: "whether it is put there big-endian", Default: "off"},
-	{Name: "file", Help: "the file to load"},
-	{Name: "force-raw", Type: option.Bool, Help: "load an executable as it is", Default: "off"},
+// Loader describes -device loader and its properties, for help texts.
+var Loader = &object.Type{Name: loaderType, Description: "puts a file or a number into guest memory", Props: []object.Property{
+	{Name: "addr", Type: "uint64", Description: "where to load to, or with cpu-num where to start"},
+	{Name: "cpu-num", Type: "uint32", Description: "the vCPU that is to start at the address"},
+	{Name: "data", Type: "uint64", Description: "a number to put at the address"},
+	{Name: "data-len", Type: "uint8", Description: "its length in bytes"},
+	{Name: "data-be", Type: "bool", Description: "whether it is put there big-endian", Default: false},
+	{Name: "file", Type: "str", Description: "the file to load"},
+	{Name: "force-raw", Type: "bool", Description: "load an executable as it is", Default: false},
 }}
 
 // plugConfigured plugs the devices of -device.
