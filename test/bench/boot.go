@@ -31,7 +31,7 @@ func bootTime(c contender, machine, kernel, initrd string) (float64, error) {
 		return 0, err
 	}
 	defer out.Close()
-	p, err := start(c, 0, theirOut, "-M", machine, "-accel", "kvm", "-cpu", "host", "-m", "256",
+	p, err := start(c, 0, theirOut, "-M", machine, "-accel", "kvm", "-cpu", "host,-xsave", "-m", "256",
 		"-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 quiet panic=-1",
 		"-chardev", "stdio,id=console", "-serial", "chardev:console", "-no-reboot")
 	theirOut.Close()
