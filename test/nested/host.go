@@ -167,8 +167,19 @@ func (s *session) send(m message) error {
 }
 
 func (s *session) broken(err error) error {
-	return fmt.Errorf("the nested host failed: %w%s", err, s.machine.story())
+	// A kernel that has panicked may still be writing to its console when the
+	// channel ends; QEMU's end says that all is there.
+	state := "QEMU still runs"
+	select {
+	case <-s.machine.gone:
+		state = "QEMU: " + s.machine.cmd.ProcessState.String()
+	case <-time.After(storyLimit):
+	}
+	return fmt.Errorf("the nested host failed: %w (%s)%s", err, state, s.machine.story())
 }
+
+// storyLimit is how long a nested host that has failed may take to end.
+const storyLimit = 5 * time.Second
 
 // startPumps copies the command's streams.
 func (s *session) startPumps() {
