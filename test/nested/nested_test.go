@@ -113,15 +113,22 @@ func TestNested(t *testing.T) {
 	})
 	t.Run("kernel panic", func(t *testing.T) {
 		t.Parallel()
-		cmd := nested(t, "sh", "-c", "echo c >/proc/sysrq-trigger")
+		// An emulated machine under load has been seen to end before its
+		// console had anything: what counts is that the tool shows what is there.
 		var diag bytes.Buffer
-		cmd.Stderr = &diag
-		if status := exitStatus(t, cmd.Run()); status != exitBroken {
-			t.Errorf("status is %d", status)
+		for range 3 {
+			cmd := nested(t, "sh", "-c", "echo c >/proc/sysrq-trigger")
+			diag.Reset()
+			cmd.Stderr = &diag
+			if status := exitStatus(t, cmd.Run()); status != exitBroken {
+				t.Errorf("status is %d", status)
+			}
+			if strings.Contains(diag.String(), "sysrq triggered crash") {
+				return
+			}
+			t.Logf("no console: %s", &diag)
 		}
-		if !strings.Contains(diag.String(), "sysrq triggered crash") {
-			t.Errorf("stderr does not have the console: %s", &diag)
-		}
+		t.Error("stderr never has the console")
 	})
 	t.Run("no such command", func(t *testing.T) {
 		t.Parallel()
