@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"govmd/internal/object"
+	"govmd/internal/runstate"
 )
 
 // Board is the kind of machine: what hardware there is and how it starts. It is
@@ -25,7 +26,7 @@ type (
 	powerer interface{ pressPowerButton() }
 	sleeper interface {
 		sleep()
-		wake() // all but memory has been reset
+		wake(runstate.WakeReason) // all but memory has been reset
 	}
 )
 

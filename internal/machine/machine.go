@@ -112,7 +112,7 @@ func (m *Machine) build() error {
 		End: func(c runstate.Cause) { m.ended <- c },
 	}
 	if s, ok := m.Board.(sleeper); ok {
-		hooks.Suspend, hooks.Wakeup = s.sleep, func() { m.wakeup(s) }
+		hooks.Suspend, hooks.Wakeup = s.sleep, func(r runstate.WakeReason) { m.wakeup(s, r) }
 	}
 	if m.Accel == nil {
 		m.Run.Attach(nil, hooks)
@@ -251,13 +251,13 @@ func (m *Machine) powerdown() {
 	}
 }
 
-func (m *Machine) wakeup(s sleeper) {
+func (m *Machine) wakeup(s sleeper, r runstate.WakeReason) {
 	err := m.resetDevices()
 	if err == nil && m.boot != nil {
 		err = m.boot.wake()
 	}
 	m.orEnd("waking up", err)
-	s.wake()
+	s.wake(r)
 }
 
 // Close ends the machine: vCPUs, devices, memory. It runs when the lane has

@@ -100,7 +100,7 @@ func (v *Microvm) plugISA(m *Machine) (err error) {
 		return err
 	}
 	if v.rtcProp != object.Off {
-		if v.rtc, err = m.plugRTC(v.isaBus); err != nil {
+		if v.rtc, err = m.plugRTC(v.isaBus, nil); err != nil {
 			return err
 		}
 	}

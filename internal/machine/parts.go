@@ -21,14 +21,14 @@ func (m *Machine) plugFwCfg() (*fwcfg.Device, error) {
 	return d.(*fwcfg.Device), m.plug(nil, d)
 }
 
-// plugRTC plugs the clock, set as -rtc says.
-func (m *Machine) plugRTC(bus *device.Bus) (*rtc.Device, error) {
+// plugRTC plugs the clock, set as -rtc says; onAlarm may be nil.
+func (m *Machine) plugRTC(bus *device.Bus, onAlarm func()) (*rtc.Device, error) {
 	d, err := m.create(rtc.TypeName)
 	if err != nil {
 		return nil, err
 	}
 	r := d.(*rtc.Device)
-	r.StartAt, r.Source = m.RTC.Base, rtc.Source(m.RTC.Clock)
+	r.StartAt, r.Source, r.OnAlarm = m.RTC.Base, rtc.Source(m.RTC.Clock), onAlarm
 	if m.RTC.DriftFix == "slew" {
 		if err := object.SetText(r, "lost_tick_policy", string(rtc.Slew)); err != nil {
 			return nil, err

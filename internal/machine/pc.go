@@ -2,7 +2,6 @@ package machine
 
 import (
 	"govmd/internal/device"
-	"govmd/internal/device/acpipm"
 	"govmd/internal/device/fwcfg"
 	"govmd/internal/device/hpet"
 	"govmd/internal/device/i440fx"
@@ -14,6 +13,7 @@ import (
 	"govmd/internal/machine/boot"
 	"govmd/internal/memory"
 	"govmd/internal/object"
+	"govmd/internal/runstate"
 )
 
 // PC is the board "pc": i440FX and PIIX.
@@ -122,7 +122,11 @@ func (p *PC) plugISA(m *Machine) (err error) {
 	if p.fwcfg, err = m.plugFwCfg(); err != nil {
 		return err
 	}
-	if p.rtc, err = m.plugRTC(p.isaBus); err != nil {
+	var onAlarm func()
+	if p.pm != nil {
+		onAlarm = p.pm.RTCAlarm
+	}
+	if p.rtc, err = m.plugRTC(p.isaBus, onAlarm); err != nil {
 		return err
 	}
 	if p.hpet {
@@ -237,6 +241,6 @@ const (
 
 func (p *PC) sleep() { p.rtc.SetCMOS(cmosShutdownStatus, cmosS3Resume) }
 
-func (p *PC) wake() { p.pm.Wake(acpipm.WakeOther) }
+func (p *PC) wake(r runstate.WakeReason) { p.pm.Wake(r) }
 
 func (p *PC) clock() *rtc.Device { return p.rtc }

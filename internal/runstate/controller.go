@@ -28,8 +28,10 @@ type Hooks struct {
 	Reset     func(Cause) // reset every device and vCPU
 	Powerdown func()      // press the power button; the vCPUs may run
 	Suspend   func()      // the guest has entered S3
-	Wakeup    func()      // leave S3: reset all but memory and enter the wake-up path
 	End       func(Cause) // the machine is over: leave the process
+	// Wakeup leaves S3: it resets all but memory, enters the wake-up path and
+	// tells the guest what has woken it.
+	Wakeup func(WakeReason)
 }
 
 // Policy says what follows a reset, a shutdown and a panic of the guest.
@@ -68,11 +70,11 @@ type Controller struct {
 	notifiers []*notifier
 	ended     bool
 
-	asleep  bool   // the machine is stopped, and its guest sleeps in S3
-	wake    bool   // the guest shall wake when such a machine goes on
-	stopped State  // what an I/O error or the like asked for while the guest slept, or ""
-	before  State  // what a passing state has come from
-	loaded  *Saved // what was loaded and not acted upon yet
+	asleep  bool       // the machine is stopped, and its guest sleeps in S3
+	wake    WakeReason // the guest shall wake when such a machine goes on, or ""
+	stopped State      // what an I/O error or the like asked for while the guest slept, or ""
+	before  State      // what a passing state has come from
+	loaded  *Saved     // what was loaded and not acted upon yet
 
 	requests requests
 }
@@ -194,8 +196,8 @@ func (c *Controller) Start() error {
 	c.notify(true, next)
 	if next == Running {
 		c.resume()
-	} else if c.wake {
-		c.wakeup()
+	} else if c.wake != "" {
+		c.wakeup(c.wake)
 	}
 	return nil
 }
@@ -246,7 +248,7 @@ func (c *Controller) Reset(cause Cause) {
 	if cause.announced() {
 		c.bus.Publish(ResetEvent{Guest: cause.Guest(), Reason: cause})
 	}
-	c.asleep, c.wake, c.stopped = false, false, ""
+	c.asleep, c.wake, c.stopped = false, "", ""
 	switch {
 	case from == Running:
 		c.resume()
@@ -302,16 +304,20 @@ func (c *Controller) suspend() {
 	c.bus.Publish(SuspendEvent{})
 }
 
-func (c *Controller) wakeup() {
+func (c *Controller) wakeup(reason WakeReason) {
 	if c.asleep {
-		c.wake = true // when it goes on
+		if c.wake == "" {
+			c.wake = reason // when it goes on
+		}
 		return
 	}
 	if c.State() != Suspended {
 		return
 	}
-	c.wake = false
-	call(c.hooks.Wakeup)
+	c.wake = ""
+	if c.hooks.Wakeup != nil {
+		c.hooks.Wakeup(reason)
+	}
 	c.enter(Running)
 	c.resume()
 	c.bus.Publish(WakeupEvent{})

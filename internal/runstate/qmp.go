@@ -51,7 +51,7 @@ func (c *Controller) Commands() []qmp.Command {
 			if c.State() != Suspended {
 				return qmp.None{}, qmp.Errorf("Unable to wake up: guest is not in suspended state")
 			}
-			c.RequestWakeup()
+			c.RequestWakeup(WakeOther)
 			c.serve()
 			return qmp.None{}, nil
 		}),

@@ -18,7 +18,7 @@ type pending struct {
 	reset     Cause
 	powerdown bool
 	suspend   bool
-	wakeup    bool
+	wakeup    WakeReason
 	panicked  bool
 	exit      *int
 }
@@ -43,7 +43,7 @@ func (r *requests) failed() bool {
 func (r *requests) forgetGuest() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.suspend, r.wakeup = false, false
+	r.suspend, r.wakeup = false, ""
 	if r.reset.Guest() {
 		r.reset = ""
 	}
@@ -111,8 +111,25 @@ func (c *Controller) RequestPowerdown() { c.request(func(r *pending) { r.powerdo
 // RequestSuspend says that the guest has entered S3.
 func (c *Controller) RequestSuspend() { c.requestOf(func(r *pending) { r.suspend = true }) }
 
+// WakeReason is what ends a guest's sleep in S3, as the board tells the guest.
+type WakeReason string
+
+// The reasons. WakeOther is a key, a byte on a serial line or the user.
+const (
+	WakeOther WakeReason = "other"
+	WakeRTC   WakeReason = "rtc" // the alarm of the real-time clock
+	WakeTimer WakeReason = "pm-timer"
+)
+
 // RequestWakeup asks for the guest to leave S3; it does nothing in other states.
-func (c *Controller) RequestWakeup() { c.request(func(r *pending) { r.wakeup = true }) }
+// The first reason counts.
+func (c *Controller) RequestWakeup(reason WakeReason) {
+	c.request(func(r *pending) {
+		if r.wakeup == "" {
+			r.wakeup = reason
+		}
+	})
+}
 
 // RequestPanicked says that the guest has panicked.
 func (c *Controller) RequestPanicked() { c.request(func(r *pending) { r.panicked = true }) }
@@ -166,8 +183,8 @@ func (c *Controller) serve() {
 	if r.reset != "" {
 		c.Reset(r.reset)
 	}
-	if r.wakeup {
-		c.wakeup()
+	if r.wakeup != "" {
+		c.wakeup(r.wakeup)
 	}
 	if r.powerdown {
 		c.bus.Publish(PowerdownEvent{})

@@ -55,7 +55,7 @@ func newRig(t *testing.T) *rig {
 		Reset:     func(c Cause) { r.note("reset(%s)", c) },
 		Powerdown: func() { r.note("button") },
 		Suspend:   func() { r.note("sleep") },
-		Wakeup:    func() { r.note("wake") },
+		Wakeup:    func(why WakeReason) { r.note("wake(%s)", why) },
 		End:       func(c Cause) { r.note("end(%s)", c) },
 	})
 	return r
@@ -201,28 +201,29 @@ func TestSuspendWakeup(t *testing.T) {
 	r := newRig(t)
 	_ = r.Start()
 	r.settle()
-	r.RequestWakeup()
+	r.RequestWakeup(WakeOther)
 	r.expect(t, "wakeup of a running machine", "")
 	r.RequestSuspend()
 	r.expect(t, "suspend", "pause sleep SUSPEND{}")
 	if r.State() != Suspended || !r.clk.Virtual.Running() {
 		t.Errorf("state is %s, the clock runs: %v", r.State(), r.clk.Virtual.Running())
 	}
-	r.RequestWakeup()
-	r.expect(t, "wakeup", "wake resume WAKEUP{}")
+	r.RequestWakeup(WakeOther)
+	r.expect(t, "wakeup", "wake(other) resume WAKEUP{}")
 	if !r.Running() {
 		t.Error("state is", r.State())
 	}
 	r.RequestSuspend()
-	r.RequestWakeup()
-	r.expect(t, "both at once", "pause sleep SUSPEND{} wake resume WAKEUP{}")
+	r.RequestWakeup(WakeTimer)
+	r.RequestWakeup(WakeRTC)
+	r.expect(t, "several at once", "pause sleep SUSPEND{} wake(pm-timer) resume WAKEUP{}")
 	r.RequestSuspend()
 	r.settle()
 	r.RequestStop(IOError)
 	r.RequestStop(Paused)
 	r.expect(t, "stop of a sleeping guest", "")
-	r.RequestWakeup()
-	r.expect(t, "it wakes", "wake resume WAKEUP{} pause STOP{}")
+	r.RequestWakeup(WakeOther)
+	r.expect(t, "it wakes", "wake(other) resume WAKEUP{} pause STOP{}")
 	if r.State() != IOError {
 		t.Error("state is", r.State())
 	}
@@ -240,7 +241,7 @@ func TestStopWhileAsleep(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.expect(t, "stop", "n:false:finish-migrate")
-	if got := r.Save(); got != (Saved{Suspended, true}) || r.clk.Virtual.Running() {
+	if got := r.Save(); got != (Saved{State: Suspended, Asleep: true}) || r.clk.Virtual.Running() {
 		t.Errorf("saved %+v, the clock runs: %v", got, r.clk.Virtual.Running())
 	}
 	if err := r.Start(); err != nil {
@@ -252,10 +253,11 @@ func TestStopWhileAsleep(t *testing.T) {
 	}
 	_ = r.Stop(FinishMigrate)
 	r.settle()
-	r.RequestWakeup()
+	r.RequestWakeup(WakeRTC)
+	r.RequestWakeup(WakeOther)
 	r.expect(t, "wakeup while stopped", "")
 	_ = r.Start()
-	r.expect(t, "start and wake", "n:true:suspended wake resume WAKEUP{}")
+	r.expect(t, "start and wake", "n:true:suspended wake(rtc) resume WAKEUP{}")
 
 	// The guest enters S3 in the moment in which it is stopped.
 	r.onPause = r.RequestSuspend
@@ -310,6 +312,15 @@ func TestSaved(t *testing.T) {
 	if asleep.State() != Suspended {
 		t.Error("state is", asleep.State())
 	}
+	asleep = newRig(t)
+	if err := asleep.Load(&Saved{State: Suspended, Wake: WakeRTC}); err != nil {
+		t.Fatal(err)
+	}
+	_ = asleep.Start()
+	asleep.expect(t, "woken while it was saved", "wake(rtc) resume WAKEUP{}")
+	if err := newRig(t).Load(&Saved{State: Suspended, Wake: "x"}); err == nil {
+		t.Error("an unknown reason to wake is loaded")
+	}
 	for _, s := range []State{"", "colo", InMigrate, SaveVM, "x"} {
 		if err := newRig(t).Load(&Saved{State: s}); err == nil {
 			t.Errorf("run state %q is loaded", s)
@@ -345,7 +356,7 @@ func TestPauseSelf(t *testing.T) {
 	r.Attach(selfRig{r}, r.hooks)
 	_ = r.Start()
 	r.settle()
-	r.RequestWakeup()
+	r.RequestWakeup(WakeOther)
 	r.RequestStop("x")
 	r.RequestPowerdown()
 	r.expect(t, "the guest goes on", "POWERDOWN{} button")
@@ -376,7 +387,7 @@ func TestConcurrency(t *testing.T) {
 				case 1:
 					r.RequestSuspend()
 				case 2:
-					r.RequestWakeup()
+					r.RequestWakeup(WakeOther)
 				case 3:
 					r.RequestStop(IOError)
 				case 4:

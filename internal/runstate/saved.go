@@ -12,6 +12,8 @@ type Saved struct {
 	State State `cbor:"state"`
 	// Asleep says that the guest sleeps in S3, whatever the state.
 	Asleep bool `cbor:"asleep"`
+	// Wake says what shall wake that guest as soon as the machine goes on, or "".
+	Wake WakeReason `cbor:"wake"`
 }
 
 // savable lists the states in which a machine can be saved.
@@ -33,7 +35,7 @@ func (c *Controller) Save() Saved {
 	if s == "" {
 		s = Prelaunch // being loaded from its beginning
 	}
-	return Saved{State: s, Asleep: c.asleep || s == Suspended}
+	return Saved{State: s, Asleep: c.asleep || s == Suspended, Wake: c.wake}
 }
 
 // Load takes a saved form. The machine, which must be stopped, stays so: whoever
@@ -46,9 +48,14 @@ func (c *Controller) Load(s *Saved) error {
 	if !slices.Contains(savable, s.State) {
 		return fmt.Errorf("run state '%s' is none that a machine is saved in", s.State)
 	}
+	switch s.Wake {
+	case "", WakeOther, WakeRTC, WakeTimer:
+	default:
+		return fmt.Errorf("'%s' is no reason to wake up", s.Wake)
+	}
 	saved := *s
 	saved.Asleep = s.Asleep || s.State == Suspended
-	c.loaded, c.asleep, c.wake, c.stopped = &saved, saved.Asleep, false, ""
+	c.loaded, c.asleep, c.wake, c.stopped = &saved, saved.Asleep, saved.Wake, ""
 	return nil
 }
 

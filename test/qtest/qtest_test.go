@@ -268,3 +268,39 @@ func TestHPET(t *testing.T) {
 	m.step(10 * time.Millisecond)
 	check(t, "interrupts of the HPET", m.rises(2), 1)
 }
+
+// The clock's alarm ends suspend to RAM, if the guest has enabled that.
+func TestAlarmWakes(t *testing.T) {
+	const base, rtcEvent, wakeStatus = 0x600, 1 << 10, 1 << 15
+	m := start(t, "pc")
+	mapPM := func() {
+		m.setConfig(1, 3, 0x40, base|1)
+		m.setConfig(1, 3, 0x80, 1)
+	}
+	alarm := func() { // at the third second from 23:59:58
+		m.setRTC(0x01, 0x01)
+		m.setRTC(0x03, 0xff)
+		m.setRTC(0x05, 0xff)
+		m.setRTC(0x0b, 0x22)
+	}
+	m.QMP() // for events
+	mapPM()
+	m.do("irq_intercept_in ioapic")
+	alarm()
+	m.step(4 * time.Second)
+	check(t, "status of an alarm that is not enabled", m.number("inw %#x", base)&rtcEvent, rtcEvent)
+	check(t, "SCI", m.high[9], false)
+	m.do("outw %#x %#x", base, rtcEvent)
+	m.do("outw %#x %#x", base+2, rtcEvent)
+	m.rtc(0x0c)
+	m.do("outw %#x 0x2401", base+4) // S3
+	m.ExpectEvent("SUSPEND")
+	check(t, "run state", m.Status(), "suspended")
+	m.step(50 * time.Second)
+	check(t, "run state before the alarm", m.Status(), "suspended")
+	m.step(10 * time.Second)
+	m.ExpectEvent("WAKEUP")
+	check(t, "run state", m.Status(), "running")
+	mapPM() // as firmware does again
+	check(t, "status", m.number("inw %#x", base), rtcEvent|wakeStatus)
+}

@@ -8,6 +8,7 @@ import (
 
 	"govmd/internal/clock"
 	"govmd/internal/device"
+	"govmd/internal/runstate"
 )
 
 // Bits of the PM1 status and enable registers.
@@ -47,6 +48,9 @@ type Config struct {
 	// Sleep is called, with nothing locked, when the guest enters a sleeping
 	// state; typ is the number that the guest found in the ACPI tables.
 	Sleep func(typ uint8)
+	// Wakeup, when not nil, is called with the block locked at an event that
+	// wakes the machine if it sleeps, which it need not.
+	Wakeup func(runstate.WakeReason)
 	// ACPIOnly is a machine without a legacy mode: SCI_EN is always set.
 	ACPIOnly bool
 	// GPEs is how many general-purpose events there are, a multiple of 8 up to 128.
@@ -125,26 +129,49 @@ func (b *Block) PowerButton() {
 	}
 }
 
-// WakeReason is what ended the guest's sleep.
-type WakeReason int
+// RTCAlarm is an alarm interrupt of the real-time clock: an SCI and the end of
+// sleep for a guest that has enabled that, and a status bit for all.
+func (b *Block) RTCAlarm() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.status |= StatusRTC
+	if b.enable&StatusRTC != 0 {
+		b.wakeup(runstate.WakeRTC)
+	}
+	b.update()
+}
 
-// The reasons; without one of its own a guest is told of the power button.
-const (
-	WakeOther WakeReason = iota
-	WakeRTC
-	WakeTimer
-)
+func (b *Block) wakeup(r runstate.WakeReason) {
+	if b.cfg.Wakeup != nil {
+		b.cfg.Wakeup(r)
+	}
+}
 
-// Wake tells the guest that it has been woken, and by what. It is called after
-// the reset that wakes it.
-func (b *Block) Wake(r WakeReason) {
+// Pending returns the event that ends a sleep before it has begun, since it came
+// when the guest no longer looked, or "".
+func (b *Block) Pending() runstate.WakeReason {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch on := b.statusNow() & b.enable; {
+	case on&StatusRTC != 0:
+		return runstate.WakeRTC
+	case on&StatusTimer != 0:
+		return runstate.WakeTimer
+	}
+	return ""
+}
+
+// Wake tells the guest that it has been woken, and by what; without a reason that
+// has a bit of its own, it was the power button. It is called after the reset
+// that wakes it.
+func (b *Block) Wake(r runstate.WakeReason) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.status |= StatusWake
 	switch r {
-	case WakeRTC:
+	case runstate.WakeRTC:
 		b.status |= StatusRTC
-	case WakeTimer:
+	case runstate.WakeTimer:
 		b.status |= StatusTimer
 	default:
 		b.status |= StatusPowerButton

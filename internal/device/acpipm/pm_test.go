@@ -7,6 +7,7 @@ import (
 	"govmd/internal/clock"
 	"govmd/internal/device"
 	"govmd/internal/device/acpipm"
+	"govmd/internal/runstate"
 )
 
 type bed struct {
@@ -15,6 +16,7 @@ type bed struct {
 	clock *clock.Clock
 	sci   *device.Line
 	slept []uint8
+	woken []runstate.WakeReason
 }
 
 func newBed(t testing.TB, acpiOnly bool) *bed {
@@ -27,7 +29,8 @@ func newBed(t testing.TB, acpiOnly bool) *bed {
 	b := &bed{t: t, clock: set.Virtual, sci: device.NewLine("SCI")}
 	b.Block = acpipm.New(acpipm.Config{
 		Name: "PM", Clock: set.Virtual, SCI: b.sci, ACPIOnly: acpiOnly, GPEs: 16,
-		Sleep: func(typ uint8) { b.slept = append(b.slept, typ) },
+		Sleep:  func(typ uint8) { b.slept = append(b.slept, typ) },
+		Wakeup: func(r runstate.WakeReason) { b.woken = append(b.woken, r) },
 	})
 	t.Cleanup(func() {
 		b.Close()
@@ -131,10 +134,10 @@ func TestSleep(t *testing.T) {
 
 func TestWake(t *testing.T) {
 	for _, c := range []struct {
-		r    acpipm.WakeReason
+		r    runstate.WakeReason
 		want uint64
 	}{
-		{acpipm.WakeOther, acpipm.StatusPowerButton}, {acpipm.WakeRTC, acpipm.StatusRTC}, {acpipm.WakeTimer, acpipm.StatusTimer},
+		{runstate.WakeOther, acpipm.StatusPowerButton}, {runstate.WakeRTC, acpipm.StatusRTC}, {runstate.WakeTimer, acpipm.StatusTimer},
 	} {
 		b := newBed(t, false)
 		b.Wake(c.r)
@@ -142,6 +145,38 @@ func TestWake(t *testing.T) {
 		b.write(acpipm.RegStatus, 2, 0xffff)
 		equal(t, "cleared", b.read(acpipm.RegStatus, 2), 0)
 	}
+}
+
+func TestRTCAlarm(t *testing.T) {
+	b := newBed(t, false)
+	b.RTCAlarm()
+	equal(t, "status", b.read(acpipm.RegStatus, 2), acpipm.StatusRTC)
+	equal(t, "SCI", b.sci.Level(), false)
+	equal(t, "wakes", len(b.woken), 0)
+	equal(t, "pending", b.Pending(), "")
+	b.write(acpipm.RegStatus, 2, acpipm.StatusRTC)
+	b.write(acpipm.RegEnable, 2, acpipm.StatusRTC)
+	equal(t, "acknowledged", b.read(acpipm.RegStatus, 2), 0)
+	b.RTCAlarm()
+	equal(t, "SCI once enabled", b.sci.Level(), true)
+	if len(b.woken) != 1 || b.woken[0] != runstate.WakeRTC {
+		t.Errorf("woken by %v", b.woken)
+	}
+	equal(t, "pending", b.Pending(), runstate.WakeRTC)
+}
+
+func TestTimerWakes(t *testing.T) {
+	b := newBed(t, false)
+	b.advance(3 * time.Second)
+	equal(t, "pending, not enabled", b.Pending(), "")
+	b.write(acpipm.RegStatus, 2, acpipm.StatusTimer)
+	b.write(acpipm.RegEnable, 2, acpipm.StatusTimer)
+	equal(t, "woken too early", len(b.woken), 0)
+	b.advance(3 * time.Second)
+	if len(b.woken) != 1 || b.woken[0] != runstate.WakeTimer {
+		t.Errorf("woken by %v", b.woken)
+	}
+	equal(t, "pending", b.Pending(), runstate.WakeTimer)
 }
 
 func TestACPIMode(t *testing.T) {
@@ -285,7 +320,9 @@ func FuzzRegisters(f *testing.F) {
 			case 7:
 				b.RaiseGPE(int(v))
 				b.PowerButton()
-				b.Wake(acpipm.WakeReason(v % 3))
+				b.Wake([]runstate.WakeReason{runstate.WakeOther, runstate.WakeRTC, runstate.WakeTimer}[v%3])
+				b.RTCAlarm()
+				b.Pending()
 			}
 			data = data[4:]
 		}

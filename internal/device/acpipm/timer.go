@@ -1,6 +1,10 @@
 package acpipm
 
-import "math/bits"
+import (
+	"math/bits"
+
+	"govmd/internal/runstate"
+)
 
 const (
 	timerHz   = 3579545
@@ -51,5 +55,8 @@ func (b *Block) statusAt(tick uint64) uint16 {
 func (b *Block) timerExpired() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.statusNow()&b.enable&StatusTimer != 0 {
+		b.wakeup(runstate.WakeTimer)
+	}
 	b.update()
 }

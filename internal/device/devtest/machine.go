@@ -98,7 +98,7 @@ func New(tb testing.TB) *Machine {
 		Reset:     func(c runstate.Cause) { m.record("reset " + string(c)) },
 		Powerdown: func() { m.record("powerdown") },
 		Suspend:   func() { m.record("suspend") },
-		Wakeup:    func() { m.record("wakeup") },
+		Wakeup:    func(r runstate.WakeReason) { m.record("wakeup " + string(r)) },
 		End:       func(c runstate.Cause) { m.record("end " + string(c)) },
 	})
 	m.RAM, err = mem.NewBlock(memory.BlockConfig{Name: "ram", Size: RAMSize})

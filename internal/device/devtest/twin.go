@@ -119,7 +119,7 @@ func (m *Machine) settle() {
 	switch run := m.Env.Run; run.State() {
 	case runstate.Running:
 	case runstate.Suspended:
-		run.RequestWakeup()
+		run.RequestWakeup(runstate.WakeOther)
 		m.Sync()
 	default:
 		m.Do(func() {

@@ -147,7 +147,7 @@ func (d *Device) LEDs() uint8 {
 
 func (d *Device) wake() {
 	if run := d.Env().Run; run.State() == runstate.Suspended {
-		run.RequestWakeup()
+		run.RequestWakeup(runstate.WakeOther)
 	}
 }
 

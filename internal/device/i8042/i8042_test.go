@@ -497,7 +497,7 @@ func TestKeyWakes(t *testing.T) {
 		t.Errorf("motion: %s", c)
 	}
 	d.Key(0x1c, true)
-	if c := strings.Join(m.Calls(), " "); c != "wakeup" {
+	if c := strings.Join(m.Calls(), " "); c != "wakeup other" {
 		t.Errorf("a key: %s", c)
 	}
 }

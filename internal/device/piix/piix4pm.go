@@ -80,7 +80,7 @@ func (p *PIIX4PM) Realize() error {
 		sci = p.SCI.Connect(p.Describe() + " SCI")
 	}
 	p.pm = acpipm.New(acpipm.Config{
-		Name: "PM timer", Clock: env.Clock.Virtual, SCI: sci, Sleep: p.sleep, ACPIOnly: p.ACPIOnly, GPEs: gpes,
+		Name: "PM timer", Clock: env.Clock.Virtual, SCI: sci, Sleep: p.sleep, Wakeup: env.Run.RequestWakeup, ACPIOnly: p.ACPIOnly, GPEs: gpes,
 	})
 	p.Defer(p.pm.Close)
 
@@ -189,7 +189,10 @@ func (p *PIIX4PM) ResetEnter() {
 func (p *PIIX4PM) PowerButton() { p.pm.PowerButton() }
 
 // Wake tells the guest what has woken it, after the reset that does so.
-func (p *PIIX4PM) Wake(r acpipm.WakeReason) { p.pm.Wake(r) }
+func (p *PIIX4PM) Wake(r runstate.WakeReason) { p.pm.Wake(r) }
+
+// RTCAlarm is what the board calls at an alarm of the real-time clock.
+func (p *PIIX4PM) RTCAlarm() { p.pm.RTCAlarm() }
 
 // RaiseGPE raises a general-purpose event.
 func (p *PIIX4PM) RaiseGPE(n int) { p.pm.RaiseGPE(n) }
@@ -216,6 +219,9 @@ func (p *PIIX4PM) sleep(typ uint8) {
 	case typ == sleepS3:
 		if p.disableS3 == 0 {
 			run.RequestSuspend()
+			if r := p.pm.Pending(); r != "" {
+				run.RequestWakeup(r)
+			}
 		}
 	case typ == p.s4Value:
 		if p.disableS4 == 0 {

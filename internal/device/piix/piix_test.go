@@ -287,6 +287,43 @@ func TestSleepStates(t *testing.T) {
 	}
 }
 
+func TestAlarmWakes(t *testing.T) {
+	const sleep = 1<<13 | 1<<10 | 1
+	for _, c := range []struct {
+		name string
+		do   func(*bed)
+		want []string
+	}{
+		{"asleep", func(b *bed) {
+			b.Out16(0x602, acpipm.StatusRTC)
+			b.Out16(0x604, sleep)
+			b.calls("suspend")
+			b.pm.RTCAlarm()
+		}, []string{"wakeup rtc"}},
+		{"not enabled", func(b *bed) {
+			b.Out16(0x604, sleep)
+			b.pm.RTCAlarm()
+		}, []string{"suspend"}},
+		{"awake", func(b *bed) {
+			b.Out16(0x602, acpipm.StatusRTC)
+			b.pm.RTCAlarm()
+		}, nil},
+		{"just before sleep", func(b *bed) {
+			b.Out16(0x602, acpipm.StatusRTC)
+			b.pm.RTCAlarm()
+			b.Sync()
+			b.Out16(0x604, sleep)
+		}, []string{"suspend", "wakeup rtc"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := newBed(t)
+			b.pm.SetPMBase(0x600)
+			c.do(b)
+			b.calls(c.want...)
+		})
+	}
+}
+
 func TestSystemStates(t *testing.T) {
 	equal(t, "default", string(newBed(t).pm.SystemStates()), "\x80\x00\x00\x81\x82\x80")
 	equal(t, "disabled", string(newBed(t, "disable_s3", "1", "disable_s4", "1", "s4_val", "3").pm.SystemStates()),

@@ -11,7 +11,6 @@ import (
 	"govmd/internal/event"
 	"govmd/internal/memory"
 	"govmd/internal/object"
-	"govmd/internal/runstate"
 )
 
 // TypeName is the device's type.
@@ -34,7 +33,7 @@ type Device struct {
 	StartAt string // "utc" (the default), "localtime" or a date, as -rtc base=
 	Source  Source
 	// OnAlarm, when not nil, is called at each alarm interrupt, with the device
-	// locked: ACPI's power management has a status bit for it.
+	// locked: ACPI's power management has a status bit for it, and it can end sleep.
 	OnAlarm func()
 
 	firstYear int32
@@ -196,13 +195,3 @@ func (Change) EventName() string { return "RTC_CHANGE" }
 
 // Events are the events that this package publishes.
 func Events() []event.Event { return []event.Event{Change{}} }
-
-// wake ends the guest's sleep, as an alarm does.
-func (d *Device) wake() {
-	if d.OnAlarm != nil {
-		d.OnAlarm()
-	}
-	if run := d.Env().Run; run.State() == runstate.Suspended {
-		run.RequestWakeup()
-	}
-}

@@ -60,8 +60,8 @@ func (d *Device) sync() {
 		if now > r.lastUp {
 			r.cmos[regC] |= cUF
 			if at := r.nextAlarm(r.lastUp); at != never && at <= now {
-				if r.cmos[regB]&bAIE != 0 && r.cmos[regC]&cAF == 0 {
-					d.wake()
+				if r.cmos[regB]&bAIE != 0 && r.cmos[regC]&cAF == 0 && d.OnAlarm != nil {
+					d.OnAlarm()
 				}
 				r.cmos[regC] |= cAF
 			}

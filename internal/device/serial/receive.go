@@ -118,7 +118,7 @@ func (u *UART) CanReceive() int {
 // Receive implements chardev.Frontend.
 func (u *UART) Receive(p []byte) {
 	if u.cfg.Wakeup {
-		u.cfg.Device.Env().Run.RequestWakeup()
+		u.cfg.Device.Env().Run.RequestWakeup(runstate.WakeOther)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()

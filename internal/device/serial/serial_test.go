@@ -376,7 +376,7 @@ func TestWakeup(t *testing.T) {
 	m.Env.Run.RequestSuspend()
 	m.Sync()
 	c.Input('x')
-	if got := strings.Join(m.Calls(), " "); got != "suspend wakeup" {
+	if got := strings.Join(m.Calls(), " "); got != "suspend wakeup other" {
 		t.Errorf("calls: %s", got)
 	}
 }
