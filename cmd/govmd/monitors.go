@@ -20,9 +20,12 @@ func (v *vm) serveMonitors(context.Context) error {
 	v.registry = qmp.NewRegistry()
 	v.monitor = monitor.New(monitor.Config{
 		Registry: v.registry, Lane: v.lane, Bus: &v.bus, Package: "govmd-" + version,
+		SessionBegins: v.fds.SessionBegins, SessionEnds: v.fds.SessionEnds,
 	})
 	v.registry.Add(v.monitor.Commands()...)
 	v.registry.Add(v.machine.Commands()...)
+	v.fds.SetRunning(v.machine.Run.Running)
+	v.registry.Add(v.fds.Commands()...)
 	v.registry.Add(v.machine.Run.Commands()...)
 	v.registry.AddEvents(runstate.Events()...)
 	v.registry.AddEvents(machine.Events()...)

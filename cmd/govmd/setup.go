@@ -15,6 +15,7 @@ type setup struct {
 	smp         machine.SMPOptions
 	ram         uint64 // 0 for the default
 	chardevs    []chardevSetup
+	fds         []fdSetup
 	serials     []string // what -serial named, in order; "" for none
 	monitors    []monitorSetup
 	noMonitor   bool // -monitor, -mon or -qmp: there is no default monitor

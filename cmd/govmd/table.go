@@ -41,6 +41,7 @@ func init() {
 		{"object", "TYPE,id=ID[,PROP=VALUE...]", "create an object; 'help' lists types, 'TYPE,help' properties", applyObject},
 		{"global", "TYPE.PROP=VALUE", "default of a device property", applyGlobal},
 
+		{"add-fd", "fd=N,set=M[,opaque=TEXT]", "put an inherited file descriptor into a set, which is opened as /dev/fdset/M", applyAddFD},
 		{"chardev", "BACKEND,id=ID[,mux=on|off][,PROP=VALUE...]", "character device; 'help' lists back ends", applyChardev},
 		{"serial", "DEV", "serial port: stdio, mon:stdio, null, none, file:PATH, unix:PATH, tcp:HOST:PORT or chardev:ID", applySerial},
 		{"debugcon", "DEV", "debug console, on port 0xe9", applyDebugCon},

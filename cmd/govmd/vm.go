@@ -13,6 +13,7 @@ import (
 
 	"govmd/internal/chardev"
 	"govmd/internal/event"
+	"govmd/internal/fd"
 	"govmd/internal/kvm"
 	"govmd/internal/lane"
 	"govmd/internal/machine"
@@ -29,6 +30,7 @@ type vm struct {
 	lane     *lane.Lane
 	bus      event.Bus
 	log      *logrus.Logger
+	fds      fd.Table
 	chardevs chardev.Registry
 	objects  object.Node // /objects
 	registry *qmp.Registry
@@ -92,7 +94,7 @@ func (v *vm) onClose(fn func()) { v.undo = append(v.undo, fn) }
 func (v *vm) build(ctx context.Context) error {
 	go v.lane.Run()
 	for _, step := range []func(context.Context) error{
-		v.nameProcess, v.writePIDFile, v.openChardevs,
+		v.nameProcess, v.addFDs, v.writePIDFile, v.openChardevs,
 		v.onLane(v.makeObjects), v.onLane(v.makeMachine), v.serveMonitors, v.serveQtest, v.onLane(v.start),
 	} {
 		err := step(ctx)

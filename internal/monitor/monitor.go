@@ -36,6 +36,9 @@ type Config struct {
 	// Ready reports whether the machine has been made: until then only commands
 	// marked qmp.Preconfig are taken. Nil means always.
 	Ready func() bool
+	// SessionBegins and SessionEnds, unless nil, are told of each session, by its
+	// ID: before it is served and after its last command was read.
+	SessionBegins, SessionEnds func(id uint64)
 }
 
 // Conn is a client's connection.
@@ -89,7 +92,13 @@ func (m *Monitor) ServeConn(conn Conn, opts Options) {
 	m.sessions.Add(1)
 	m.mu.Unlock()
 	defer m.sessions.Done()
+	if m.cfg.SessionBegins != nil {
+		m.cfg.SessionBegins(s.id)
+	}
 	s.serve()
+	if m.cfg.SessionEnds != nil {
+		m.cfg.SessionEnds(s.id)
+	}
 	m.mu.Lock()
 	i := slices.Index(m.live, s)
 	m.live = slices.Delete(slices.Clone(m.live), i, i+1)
