@@ -99,7 +99,7 @@ func unknownOption(name string) error {
 
 // later are options that are known to QEMU and will be here.
 var later = []string{
-	"add-fd", "audiodev", "balloon", "blockdev", "cdrom", "chroot", "daemonize", "drive",
+	"audiodev", "balloon", "blockdev", "cdrom", "chroot", "daemonize", "drive",
 	"fda", "fdb", "fsdev", "full-screen", "gdb", "hda", "hdb", "hdc", "hdd", "incoming", "k", "loadvm",
 	"mem-path", "mem-prealloc", "mtdblock", "netdev", "numa", "overcommit", "pflash", "preconfig",
 	"readconfig", "run-with", "runas", "s", "sandbox", "sd", "set", "snapshot", "spice", "tpmdev", "trace",
