@@ -55,7 +55,7 @@ func (v *vm) configure() error {
 	s.cfg.FirmwareDirs = append(s.cfg.FirmwareDirs, firmwareDirs...)
 	s.cfg.Lane, s.cfg.Events, s.cfg.Log = v.lane, &v.bus, v.log
 	s.cfg.Chardevs = &v.chardevs
-	s.cfg.Objects = func(id string) object.Object { return v.objects.Child(id) }
+	s.cfg.Objects = func(id string) object.Object { return v.objects.Find(id) }
 	if err := v.defaults(info); err != nil {
 		return err
 	}

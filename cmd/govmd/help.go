@@ -107,7 +107,7 @@ func printDeviceProperties(name string) error {
 func printObjects() error {
 	var b strings.Builder
 	b.WriteString("List of user creatable objects:\n")
-	for _, t := range objectTypes() {
+	for _, t := range object.Creatable() {
 		fmt.Fprintf(&b, "  %s\n", t.Name)
 	}
 	return printf("%s", b.String())
@@ -121,14 +121,9 @@ func printObjectProperties(name string) error {
 	return printProperties(t)
 }
 
-// objectTypes are the types that -object takes.
-func objectTypes() []*object.Type {
-	return object.Types(func(t *object.Type) bool { return !t.IsA("device") && t.UserCreatable && !t.Abstract })
-}
-
 func objectType(name string) (*object.Type, error) {
 	var names []string
-	for _, t := range objectTypes() {
+	for _, t := range object.Creatable() {
 		if t.Name == name {
 			return t, nil
 		}
@@ -148,7 +143,7 @@ func near(word string, known []string) string {
 func printProperties(t *object.Type) error {
 	lines := map[string]string{} // a type can redefine what it inherits
 	for _, p := range t.Properties() {
-		if p.When == object.Never {
+		if p.When == object.Never || p.Name == "realized" { // that is the machine's business
 			continue
 		}
 		line := fmt.Sprintf("  %s=<%s>", p.Name, p.Type)

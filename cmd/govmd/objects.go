@@ -1,85 +1,85 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
+	"govmd/internal/chardev"
 	"govmd/internal/object"
-	"govmd/internal/option"
-	"govmd/internal/qmp/qjson"
 )
 
 // makeObjects creates what -object names.
 func (v *vm) makeObjects() error {
+	v.onClose(func() { _ = v.lane.Do(context.Background(), v.objects.Close) })
 	for _, o := range v.setup.objects {
-		if err := v.makeObject(o.Keyval); err != nil {
-			return &usageError{o.given, err}
+		if id := o.Doc.Root().Get("id").Text(); v.objects.Find(id) != nil {
+			return &usageError{o.given, fmt.Errorf("Duplicate ID '%s' for object", id)}
+		}
+		if err := v.objects.AddKeyval(o.Keyval); err != nil {
+			return &usageError{o.given, objectHint(o, err)}
 		}
 	}
 	return nil
 }
 
-func (v *vm) makeObject(kv option.Keyval) error {
-	root := kv.Doc.Root()
-	var words [2]string
-	for i, name := range []string{"qom-type", "id"} {
-		m := root.Get(name)
-		if !m.Exists() {
-			return fmt.Errorf("Parameter '%s' is missing", name)
+// objectHint names the type or property that may have been meant.
+func objectHint(o objectSetup, err error) error {
+	name := o.Doc.Root().Get("qom-type").Text()
+	t := object.Lookup(name)
+	if t == nil {
+		var names []string
+		for _, t := range object.Creatable() {
+			names = append(names, t.Name)
 		}
-		if m.Kind() != qjson.String {
-			return fmt.Errorf("Invalid parameter type for '%s', expected: string", name)
-		}
-		words[i] = m.Text()
+		return fmt.Errorf("%w%s", err, near(name, names))
 	}
-	t, err := objectType(words[0])
-	if err != nil {
-		return err
+	var names []string
+	for _, p := range t.Properties() {
+		names = append(names, p.Name)
 	}
-	id := words[1]
-	if err := option.CheckID("id", id); err != nil {
-		return err
-	}
-	if v.objects.Child(id) != nil {
-		return fmt.Errorf("Duplicate ID '%s' for object", id)
-	}
-	o, err := object.New(t.Name)
-	if err != nil {
-		return err
-	}
-	if err := setProperties(o, kv); err != nil {
-		return err
-	}
-	if c, ok := o.(interface{ Complete() error }); ok {
-		if err := c.Complete(); err != nil {
-			return err
+	for m := o.Doc.Root().First(); m.Exists(); m = m.Next() {
+		if key := string(m.Key()); !slices.Contains(names, key) && err.Error() == fmt.Sprintf("Parameter '%s' is unexpected", key) {
+			return fmt.Errorf("%w%s", err, near(key, names))
 		}
 	}
-	if err := object.Add(&v.objects, o, id); err != nil {
-		return err
-	}
-	o.Obj().Freeze()
-	return nil
+	return err
 }
 
-func setProperties(o object.Object, kv option.Keyval) error {
-	for m := kv.Doc.Root().First(); m.Exists(); m = m.Next() {
-		name := string(m.Key())
-		if name == "qom-type" || name == "id" {
-			continue
-		}
-		var err error
-		if m.Kind() == qjson.String && !kv.JSON {
-			err = object.SetText(o, name, m.Text())
-		} else {
-			err = object.Set(o, name, scalar(m))
-		}
-		if err != nil {
-			return fmt.Errorf("%w%s", err, propertyHint(o, name))
-		}
+// growTree puts what the machine does not own into its tree of objects.
+func (v *vm) growTree(root *object.Node) error {
+	root.Container("/backend")
+	if err := object.Add(root, &v.objects, "objects"); err != nil {
+		return err
 	}
-	return nil
+	return object.Add(root, &chardevTree{devs: &v.chardevs}, "chardevs")
+}
+
+// chardevTree is /chardevs.
+type chardevTree struct {
+	object.Node
+	devs *chardev.Registry
+}
+
+// ListChildren implements object.Lister.
+func (t *chardevTree) ListChildren() (list []object.Object) {
+	for _, c := range t.devs.All() {
+		n := object.Made(c.ID(), chardevType(c))
+		list = append(list, &n)
+	}
+	return list
+}
+
+// chardevType is the type of a character device, by what it says of itself.
+func chardevType(c *chardev.Chardev) *object.Type {
+	kind, _, _ := strings.Cut(c.Filename(), ":")
+	switch kind {
+	case "unix", "tcp", "telnet", "disconnected", "fd":
+		kind = "socket"
+	}
+	return &object.Type{Name: "chardev-" + kind, Parent: "chardev"}
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -118,7 +118,7 @@ func scalar(v qjson.Value) any {
 }
 
 func applyObject(s *setup, given, text string) error {
-	kv, err := option.ParseValue(text, "qom-type")
+	kv, err := object.ParseOption(text)
 	if err != nil {
 		return err
 	}

@@ -32,7 +32,7 @@ type vm struct {
 	log      *logrus.Logger
 	fds      fd.Table
 	chardevs chardev.Registry
-	objects  object.Node // /objects
+	objects  object.Collection // /objects
 	registry *qmp.Registry
 	monitor  *monitor.Monitor
 	machine  *machine.Machine
@@ -94,8 +94,8 @@ func (v *vm) onClose(fn func()) { v.undo = append(v.undo, fn) }
 func (v *vm) build(ctx context.Context) error {
 	go v.lane.Run()
 	for _, step := range []func(context.Context) error{
-		v.nameProcess, v.addFDs, v.writePIDFile, v.openChardevs,
-		v.onLane(v.makeObjects), v.onLane(v.makeMachine), v.serveMonitors, v.serveQtest, v.onLane(v.start),
+		v.nameProcess, v.addFDs, v.writePIDFile, v.onLane(v.makeObjects), v.openChardevs,
+		v.onLane(v.makeMachine), v.serveMonitors, v.serveQtest, v.onLane(v.start),
 	} {
 		err := step(ctx)
 		switch {
@@ -165,7 +165,7 @@ func (v *vm) makeMachine() (err error) {
 	if err != nil {
 		return err
 	}
-	return object.Add(v.machine.Root, &v.objects, "objects")
+	return v.growTree(v.machine.Root)
 }
 
 // start lets the machine run, unless it is to wait for a client.

@@ -9,8 +9,10 @@ import (
 	"govmd/internal/object"
 )
 
-// Bus is where devices plug in. What is special about a kind of bus is its Controller.
+// Bus is where devices plug in. What is special about a kind of bus is its
+// Controller. In the object tree it is below the device that provides it.
 type Bus struct {
+	object.Node
 	kind    string
 	name    string
 	owner   *Base // nil for the main system bus
@@ -46,7 +48,29 @@ type Plugged interface {
 
 // NewRootBus returns a bus that no device provides.
 func NewRootBus(kind, name string, c Controller) *Bus {
-	return &Bus{kind: kind, name: name, ctl: c}
+	return newBus(kind, name, nil, c)
+}
+
+func newBus(kind, name string, owner *Base, c Controller) *Bus {
+	b := &Bus{kind: kind, name: name, owner: owner, ctl: c}
+	object.Adopt(b, kind)
+	return b
+}
+
+// RegisterBus makes a kind of bus known to clients as a type. It is called from
+// init functions only.
+func RegisterBus(kind string) {
+	object.Register(object.Type{Name: kind, Parent: "bus", Description: "bus"})
+}
+
+// ListProperties implements object.Properter: what is plugged in.
+func (b *Bus) ListProperties() []object.Property {
+	list := []object.Property{object.Getter("realized", "bool", func(*Bus) any { return true }, "")}
+	for i, d := range b.Devices() {
+		list = append(list, object.Getter(fmt.Sprintf("child[%d]", i), "link<"+d.Dev().TypeName()+">",
+			func(*Bus) any { return d.Dev().Path() }, ""))
+	}
+	return list
 }
 
 // Kind returns what plugs in here, such as "PCI".

@@ -27,6 +27,7 @@ import (
 	"govmd/internal/lane"
 	"govmd/internal/memory"
 	"govmd/internal/object"
+	"govmd/internal/option"
 	"govmd/internal/runstate"
 	"govmd/internal/state"
 )
@@ -85,6 +86,8 @@ type Env struct {
 
 	// Root is the object tree.
 	Root *object.Node
+	// Running says that the machine has been built: devices that come now are hot-plugged.
+	Running bool
 	// KVM is false where nothing executes guest code in the kernel (qtest): then
 	// ioeventfds are matched in software.
 	KVM bool
@@ -105,11 +108,13 @@ type Base struct {
 	env      *Env
 	children atomic.Pointer[[]*Bus] // replaced, never changed, as Bus.devices is
 	realized atomic.Bool
-	undo     []func()
-	saved    string // the name of its saved state, once that is asked for
-	inputs   map[string][]*Pin
-	outputs  []*Line
-	warnings limiter
+	// hotplugged says that the device came after the machine was built.
+	hotplugged bool
+	undo       []func()
+	saved      string // the name of its saved state, once that is asked for
+	inputs     map[string][]*Pin
+	outputs    []*Line
+	warnings   limiter
 }
 
 // Dev returns b, which makes what embeds it a Device.
@@ -161,7 +166,8 @@ func (b *Base) Outputs() []*Line { return b.outputs }
 // NewBus gives the device a bus for others to plug into. It is called in
 // Realize, or in the constructor for buses that never change.
 func (b *Base) NewBus(kind, name string, c Controller) *Bus {
-	bus := &Bus{kind: kind, name: name, owner: b, ctl: c}
+	bus := newBus(kind, name, b, c)
+	_ = object.Add(b, bus, name) // a device with two buses of one name shows the first
 	list := append(slices.Clone(b.ChildBuses()), bus)
 	b.children.Store(&list)
 	return bus
@@ -191,6 +197,20 @@ func (b *Base) GuestErrorf(format string, args ...any) {
 	if _, ok := b.warnings.allow(); ok {
 		b.env.Log.WithField("device", b.Describe()).Debugf("guest error: "+format, args...)
 	}
+}
+
+// known is the name by which the user knows the device: its ID, or that of the
+// device that it is a part of.
+func (b *Base) known() string {
+	for d := b; d != nil; d = d.bus.owner {
+		if d.id != "" {
+			return d.id
+		}
+		if d.bus == nil {
+			break
+		}
+	}
+	return b.Describe()
 }
 
 // Describe names the device for messages: its ID, or its type.
@@ -233,11 +253,49 @@ func Register(t object.Type) {
 }
 
 func init() {
+	object.Register(object.Type{Name: "bus", Abstract: true})
 	object.Register(object.Type{Name: "device", Abstract: true, Props: []object.Property{
-		object.Getter("realized", "bool", func(d Device) any { return d.Dev().Realized() }, "whether the device is alive"),
-		object.Getter("hotpluggable", "bool", func(d Device) any { return d.Dev().Type().Hotpluggable },
-			"whether the device may come and go while the machine runs"),
+		object.Getter("parent_bus", "link<bus>", func(d Device) any {
+			if b := d.Dev().bus; b != nil && b.Parent() != nil {
+				return b.Path()
+			}
+			return ""
+		}, ""),
+		realized,
+		object.Getter("hotplugged", "bool", func(d Device) any { return d.Dev().hotplugged }, ""),
+		object.Getter("hotpluggable", "bool", func(d Device) any { return d.Dev().Type().Hotpluggable }, ""),
 	}})
+}
+
+// realized says whether a device is alive. Clients cannot change that here: they
+// plug and unplug.
+var realized = object.Property{
+	Name: "realized", Type: "bool", When: object.Always,
+	Get:   func(o object.Object) any { return o.(Device).Dev().Realized() },
+	Parse: func(s string) (any, error) { return option.ParseBool(s) },
+	Set: func(o object.Object, v any) error {
+		on, ok := v.(bool)
+		switch {
+		case !ok:
+			return &object.TypeError{Name: "realized", Expected: "boolean"}
+		case on != o.(Device).Dev().Realized():
+			return errors.New("realized cannot be changed: devices come with device_add and go with device_del")
+		}
+		return nil
+	},
+}
+
+// UseObject returns the user-created object of that ID, nil when there is none,
+// and keeps it from being deleted while the device is part of the machine.
+func (b *Base) UseObject(id string) object.Object {
+	if b.env.Object == nil {
+		return nil
+	}
+	o := b.env.Object(id)
+	if o != nil {
+		b.Defer(object.Use(o, "device '"+b.known()+"'"))
+	}
+	return o
 }
 
 // Create returns a device of the named type, not yet part of a machine. id is

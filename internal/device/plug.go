@@ -19,7 +19,7 @@ func Plug(env *Env, bus *Bus, d Device) (err error) {
 	if kind := BusKind(b.Type()); bus == nil && kind != "" {
 		return fmt.Errorf("device '%s' plugs into a bus of kind %s: %w", b.Describe(), kind, ErrNoBus)
 	}
-	b.env = env
+	b.env, b.hotplugged = env, env.Running
 	placed := false
 	if b.Parent() == nil {
 		if err := place(env, b, d); err != nil {
@@ -77,8 +77,12 @@ func place(env *Env, b *Base, d Device) error {
 	return object.Add(env.Root.Container("/machine/peripheral-anon"), d, "device[*]")
 }
 
-// PlaceUnattached puts a board's own device below /machine/unattached, before Plug.
+// PlaceUnattached puts a board's own device below /machine/unattached, unless it
+// has a place, before Plug.
 func PlaceUnattached(env *Env, d Device) {
+	if d.Dev().Parent() != nil {
+		return
+	}
 	_ = object.Add(env.Root.Container("/machine/unattached"), d, "device[*]") // always a free number
 }
 
@@ -89,6 +93,9 @@ func (b *Base) unwind() {
 		b.undo[i]()
 	}
 	b.undo = nil
+	for _, bus := range b.ChildBuses() {
+		object.Remove(bus)
+	}
 	b.children.Store(nil)
 	b.inputs, b.outputs = nil, nil
 	b.Thaw()

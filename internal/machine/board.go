@@ -103,17 +103,16 @@ func (c *Common) Info() *Info { return c.info }
 
 func init() {
 	object.Register(object.Type{Name: "machine", Abstract: true, Props: []object.Property{
-		object.Str("kernel", func(b Board) *string { return &b.common().kernel }, "", "Linux kernel image file"),
-		object.Str("initrd", func(b Board) *string { return &b.common().initrd }, "", "Linux initial ramdisk file"),
-		object.Str("append", func(b Board) *string { return &b.common().cmdline }, "", "Linux kernel command line"),
-		object.Str("firmware", func(b Board) *string { return &b.common().firmware }, "", "Firmware image"),
+		object.As("string", object.Str("kernel", func(b Board) *string { return &b.common().kernel }, "", "Linux kernel image file")),
+		object.As("string", object.Str("initrd", func(b Board) *string { return &b.common().initrd }, "", "Linux initial ramdisk file")),
+		object.As("string", object.Str("append", func(b Board) *string { return &b.common().cmdline }, "", "Linux kernel command line")),
+		object.As("string", object.Str("firmware", func(b Board) *string { return &b.common().firmware }, "", "Firmware image")),
 		object.Bool("graphics", func(b Board) *bool { return &b.common().graphics }, true, "Set on/off to enable/disable graphics emulation"),
 		object.Bool("mem-merge", func(b Board) *bool { return &b.common().memMerge }, true, "Enable/disable memory merge support"),
 		object.Bool("dump-guest-core", func(b Board) *bool { return &b.common().dumpGuestCore }, true, "Include guest memory in a core dump"),
 		never(object.Bool("usb", func(b Board) *bool { return &b.common().usb }, false, "USB controller"),
 			"on", "there are no USB controllers yet"),
 		object.Bool("suppress-vmdesc", func(b Board) *bool { return &b.common().suppressVMDesc }, false, "Set on to disable self-describing migration"),
-		object.Getter("type", "str", func(b Board) any { return b.Obj().TypeName() }, ""),
 	}})
 	registerBoard(Info{Name: "none", Description: "empty machine", MaxCPUs: 1},
 		"machine", func(c Common) Board { return &None{c} })

@@ -86,6 +86,9 @@ func (m *Machine) make() error {
 	if err := object.Add(m.Root, cfg.Board, "machine"); err != nil {
 		return err
 	}
+	for _, name := range []string{"unattached", "peripheral", "peripheral-anon"} {
+		m.Root.Container("/machine/" + name)
+	}
 	if err := m.registerState(); err != nil {
 		return err
 	}
@@ -137,6 +140,7 @@ func (m *Machine) build() error {
 	if err := m.Board.finish(m); err != nil {
 		return err
 	}
+	m.Env.Running = true
 	return m.coldReset()
 }
 
@@ -147,6 +151,20 @@ func (m *Machine) plug(bus *device.Bus, d device.Device) error {
 		return err
 	}
 	return device.Plug(m.Env, bus, d)
+}
+
+// plugNamed is plug for a device with a place of its own below /machine.
+func (m *Machine) plugNamed(name string, bus *device.Bus, d device.Device) error {
+	if err := object.Add(m.Board, d, name); err != nil {
+		return err
+	}
+	return m.plug(bus, d)
+}
+
+// addBus makes a bus that no device provides part of the machine.
+func (m *Machine) addBus(b *device.Bus) {
+	m.buses = append(m.buses, b)
+	_ = object.Add(m.Root.Container("/machine/unattached"), b, b.Name()) // the name is free
 }
 
 // plugChips plugs the accelerator's interrupt controllers and timer.

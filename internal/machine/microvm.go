@@ -77,7 +77,7 @@ func (v *Microvm) build(m *Machine) error {
 	}
 	gsis := m.Accel.Pins()
 	v.isaBus = device.NewRootBus(isa.BusKind, "isa.0", isa.New(m.io.Root(), m.mem.Root(), [16]*device.Pin(gsis[:16])))
-	m.buses = append(m.buses, v.isaBus)
+	m.addBus(v.isaBus)
 	if err := v.plugISA(m); err != nil {
 		return err
 	}

@@ -18,7 +18,7 @@ func (m *Machine) plugFwCfg() (*fwcfg.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.(*fwcfg.Device), m.plug(nil, d)
+	return d.(*fwcfg.Device), m.plugNamed("fw_cfg", nil, d)
 }
 
 // plugRTC plugs the clock, set as -rtc says; onAlarm may be nil.

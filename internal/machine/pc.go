@@ -85,7 +85,7 @@ func (p *PC) plugBridges(m *Machine, low *memory.Region) error {
 	}
 	p.host = d.(*i440fx.Host)
 	p.host.RAM, p.host.RAMSize = low, m.RAM
-	if err := m.plug(nil, p.host); err != nil {
+	if err := m.plugNamed("i440fx", nil, p.host); err != nil {
 		return err
 	}
 	if err := m.plugChips(true, true); err != nil {

@@ -14,7 +14,16 @@ type Node struct {
 	children []*Node
 	extra    []Property // of this instance alone
 	frozen   bool       // realized: configuration may no longer change
+	users    []*user
 }
+
+// Lister is an object, such as a registry, whose children are objects that it
+// makes up when it is asked for them.
+type Lister interface{ ListChildren() []Object }
+
+// Properter is an object with properties that come and go. They are asked for
+// whenever the object is looked at.
+type Properter interface{ ListProperties() []Property }
 
 // Obj returns n itself, which makes what embeds a Node an Object.
 func (n *Node) Obj() *Node { return n }
@@ -51,12 +60,39 @@ func (n *Node) Parent() Object {
 
 // Children returns the objects directly below, in the order in which they were added.
 func (n *Node) Children() []Object {
-	list := make([]Object, len(n.children))
-	for i, c := range n.children {
+	nodes := n.nodes()
+	list := make([]Object, len(nodes))
+	for i, c := range nodes {
 		list[i] = c.Object()
 	}
 	return list
 }
+
+// nodes returns the children, with those that the object makes up.
+func (n *Node) nodes() []*Node {
+	l, ok := n.self.(Lister)
+	if !ok {
+		return n.children
+	}
+	list := n.children[:len(n.children):len(n.children)]
+	for _, o := range l.ListChildren() {
+		c := o.Obj()
+		c.parent = n
+		list = append(list, c)
+	}
+	return list
+}
+
+// Adopt makes o, which was not created by New, an object of the named type; of
+// none when there is no such type.
+func Adopt(o Object, typeName string) {
+	n := o.Obj()
+	n.typ, n.self = Lookup(typeName), o
+}
+
+// Made returns a Node of the given name and type for an object that a Lister
+// makes up.
+func Made(name string, t *Type) Node { return Node{name: name, typ: t} }
 
 // Freeze ends the time in which BeforeRealize properties may be set; Thaw
 // brings it back after unrealizing.
@@ -74,7 +110,11 @@ func (n *Node) Properties() []Property {
 	if n.typ != nil {
 		list = n.typ.Properties()
 	}
-	return append(list, n.extra...)
+	list = append(list, n.extra...)
+	if p, ok := n.self.(Properter); ok {
+		list = append(list, p.ListProperties()...)
+	}
+	return list
 }
 
 // Add places child below parent under the given name. A name that ends in "[*]"
@@ -128,7 +168,7 @@ func Remove(o Object) {
 }
 
 func (n *Node) child(name string) *Node {
-	for _, c := range n.children {
+	for _, c := range n.nodes() {
 		if c.name == name {
 			return c
 		}
@@ -215,7 +255,7 @@ func (n *Node) descend(parts []string) Object {
 
 func (n *Node) walk(fn func(*Node)) {
 	fn(n)
-	for _, c := range n.children {
+	for _, c := range n.nodes() {
 		c.walk(fn)
 	}
 }
@@ -223,65 +263,4 @@ func (n *Node) walk(fn func(*Node)) {
 // Walk calls fn for the object and all below it, parents first.
 func Walk(o Object, fn func(Object)) {
 	o.Obj().walk(func(n *Node) { fn(n.Object()) })
-}
-
-// Property returns the object's property of that name.
-func (n *Node) Property(name string) (Property, bool) {
-	// The nearest type wins, so that a type can redefine what it inherits.
-	list := n.Properties()
-	for i := len(list) - 1; i >= 0; i-- {
-		if list[i].Name == name {
-			return list[i], true
-		}
-	}
-	return Property{}, false
-}
-
-func settable(o Object, name string) (Property, error) {
-	n := o.Obj()
-	p, ok := n.Property(name)
-	switch {
-	case !ok:
-		return p, fmt.Errorf("Property '%s.%s' not found", n.TypeName(), name)
-	case p.Set == nil || p.When == Never:
-		return p, fmt.Errorf("Property '%s.%s' is not writable", n.TypeName(), name)
-	case n.frozen && p.When == BeforeRealize:
-		return p, fmt.Errorf("Attempt to set property '%s' on device '%s' (type '%s') after it was realized",
-			name, n.name, n.TypeName())
-	}
-	return p, nil
-}
-
-// Set gives a property a typed value, as JSON has it.
-func Set(o Object, name string, value any) error {
-	p, err := settable(o, name)
-	if err != nil {
-		return err
-	}
-	return p.Set(o, value)
-}
-
-// SetText gives a property the value that option text means.
-func SetText(o Object, name, text string) error {
-	p, err := settable(o, name)
-	if err != nil {
-		return err
-	}
-	v, err := p.Parse(text)
-	if err != nil {
-		return err
-	}
-	return p.Set(o, v)
-}
-
-// Get returns the value of a property.
-func Get(o Object, name string) (any, error) {
-	p, ok := o.Obj().Property(name)
-	if !ok {
-		return nil, fmt.Errorf("Property '%s.%s' not found", o.Obj().TypeName(), name)
-	}
-	if p.Get == nil {
-		return nil, fmt.Errorf("Property '%s.%s' is not readable", o.Obj().TypeName(), name)
-	}
-	return p.Get(o), nil
 }

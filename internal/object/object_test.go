@@ -110,7 +110,7 @@ func TestSetTyped(t *testing.T) {
 		}
 	}
 	o.Obj().Freeze()
-	if err := Set(o, "small", int64(1)); err == nil || !strings.Contains(err.Error(), "after it was realized") {
+	if err := Set(o, "small", int64(1)); err == nil || !strings.Contains(err.Error(), "can no longer be set") {
 		t.Error("configuration of a realized object changes:", err)
 	}
 	if err := Set(o, "text", "x"); err != nil {

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"reflect"
 
 	"govmd/internal/option"
+	"govmd/internal/qmp"
 )
 
 // When says during which part of an object's life a property may be set.
@@ -26,6 +28,14 @@ type Property struct {
 	Description string
 	Default     any // applied at creation; nil for none
 	When        When
+	// Go is the type of values as clients see them (package qmp): Bool has bool,
+	// Size has qmp.Size. Nil for what object-add does not take.
+	Go reflect.Type
+	// Mandatory properties have to be given when an object is created.
+	Mandatory bool
+	// TooLate is the error for setting the property when that is not possible any
+	// more; "" for the usual one.
+	TooLate string
 	// Parse turns option text ("4k", "on") into a value for Set.
 	Parse func(text string) (any, error)
 	Get   func(Object) any
@@ -51,7 +61,7 @@ func (e *TypeError) Error() string {
 // Bool is an on/off property.
 func Bool[T Object](name string, field func(T) *bool, def bool, desc string) Property {
 	return Property{
-		Name: name, Type: "bool", Description: desc, Default: def,
+		Name: name, Type: "bool", Description: desc, Default: def, Go: reflect.TypeFor[bool](),
 		Parse: func(s string) (any, error) {
 			v, err := option.ParseBool(s)
 			if err != nil {
@@ -83,7 +93,7 @@ func Int[T Object, I integer](name string, field func(T) *I, def I, desc string)
 		kind = "u" + kind
 	}
 	return Property{
-		Name: name, Type: kind, Description: desc, Default: toWide(def),
+		Name: name, Type: kind, Description: desc, Default: toWide(def), Go: reflect.TypeFor[I](),
 		Parse: func(s string) (any, error) {
 			var v any
 			var err error
@@ -115,7 +125,7 @@ func Int[T Object, I integer](name string, field func(T) *I, def I, desc string)
 // Size is a byte count; its text form takes suffixes ("4k", "1.5G").
 func Size[T Object](name string, field func(T) *uint64, def uint64, desc string) Property {
 	p := Int(name, field, def, desc)
-	p.Type = "size"
+	p.Type, p.Go = "size", reflect.TypeFor[qmp.Size]()
 	p.Parse = func(s string) (any, error) {
 		v, err := option.ParseSize(s)
 		if err != nil {
@@ -129,7 +139,7 @@ func Size[T Object](name string, field func(T) *uint64, def uint64, desc string)
 // Str is a string property.
 func Str[T Object](name string, field func(T) *string, def string, desc string) Property {
 	return Property{
-		Name: name, Type: "str", Description: desc, Default: def,
+		Name: name, Type: "str", Description: desc, Default: def, Go: reflect.TypeFor[string](),
 		Parse: func(s string) (any, error) { return s, nil },
 		Get:   func(o Object) any { return *field(o.(T)) },
 		Set: func(o Object, v any) error {
@@ -155,8 +165,12 @@ func Link[T Object](name, kind string, field func(T) *string, desc string) Prope
 // Enum is a property that takes one of a fixed set of words; kind is QEMU's
 // name of the enumeration.
 func Enum[T Object, S ~string](name, kind string, values []S, field func(T) *S, def S, desc string) Property {
+	goType := reflect.TypeFor[S]()
+	if _, ok := any(def).(qmp.Enum); !ok {
+		goType = reflect.TypeFor[string]()
+	}
 	return Property{
-		Name: name, Type: kind, Description: desc, Default: string(def),
+		Name: name, Type: kind, Description: desc, Default: string(def), Go: goType,
 		Parse: func(s string) (any, error) { return s, nil },
 		Get:   func(o Object) any { return string(*field(o.(T))) },
 		Set: func(o Object, v any) error {
@@ -215,6 +229,46 @@ func Getter[T Object](name, kind string, get func(T) any, desc string) Property 
 		Name: name, Type: kind, Description: desc, When: Never,
 		Get: func(o Object) any { return get(o.(T)) },
 	}
+}
+
+// Value is a property whose values are of V, any type that can take part in the
+// protocol (package qmp): a list, an object. Option text cannot express it.
+// set, when not nil, takes the place of assignment.
+func Value[T Object, V any](name, kind string, field func(T) *V, set func(T, V) error, desc string) Property {
+	goType := reflect.TypeFor[V]()
+	if set == nil {
+		set = func(o T, v V) error {
+			*field(o) = v
+			return nil
+		}
+	}
+	return Property{
+		Name: name, Type: kind, Description: desc, Go: goType,
+		Parse: func(s string) (any, error) { return s, nil },
+		Get:   func(o Object) any { return *field(o.(T)) },
+		Set: func(o Object, v any) error {
+			if v, ok := v.(V); ok {
+				return set(o.(T), v)
+			}
+			decoded, err := decodeMember(name, goType, v)
+			if err != nil {
+				return err
+			}
+			return set(o.(T), decoded.Interface().(V))
+		},
+	}
+}
+
+// As returns p with another name for its type, as clients are told it.
+func As(kind string, p Property) Property {
+	p.Type = kind
+	return p
+}
+
+// Mandatory returns p as a property without which no object is created.
+func Mandatory(p Property) Property {
+	p.Mandatory, p.Default = true, nil
+	return p
 }
 
 // Live returns p as a property that may be changed while the object is in use.

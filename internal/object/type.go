@@ -82,6 +82,23 @@ func (t *Type) Properties() []Property {
 	return append(list, t.Props...)
 }
 
+// Unique returns the properties of t, each name once: the nearest type's wins.
+func (t *Type) Unique() []Property { return unique(t.Properties()) }
+
+func unique(list []Property) []Property {
+	at := make(map[string]int, len(list))
+	out := list[:0]
+	for _, p := range list {
+		if i, dup := at[p.Name]; dup {
+			out[i] = p
+			continue
+		}
+		at[p.Name] = len(out)
+		out = append(out, p)
+	}
+	return out
+}
+
 // New creates an object of the named type with the default of every property set.
 func New(name string) (Object, error) {
 	t := types[name]

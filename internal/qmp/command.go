@@ -4,6 +4,8 @@ import (
 	"context"
 	"reflect"
 	"sync/atomic"
+
+	"govmd/internal/qmp/qjson"
 )
 
 // Context is what a command's function is told of its circumstances. The
@@ -42,6 +44,8 @@ type Command struct {
 
 	oob, noLane, preconfig bool
 
+	flatten string // a member whose own members belong one level up
+
 	call func(c *Command, ctx *Context, args Value, mode Mode, dst []byte) ([]byte, error)
 	// async is set instead of call when the result may come later.
 	async func(c *Command, ctx *Context, args Value, mode Mode, done Done)
@@ -70,6 +74,10 @@ func Deprecated(c *Command) { c.features = append(c.features, "deprecated") }
 
 // Unstable marks a command that may change.
 func Unstable(c *Command) { c.features = append(c.features, "unstable") }
+
+// Flatten says that older clients send some arguments within one of this name:
+// its members count as if they were beside it. The schema knows nothing of it.
+func Flatten(name string) Option { return func(c *Command) { c.flatten = name } }
 
 // New returns a command that fn carries out. A and R are structs (None for no
 // arguments or no result) or, for R, any type that can be sent. fn runs on the
@@ -159,7 +167,30 @@ func (c *Command) decode(args Value, mode Mode, dst reflect.Value) error {
 	if !args.Exists() {
 		return decode(c.args, emptyObject, mode, dst)
 	}
+	if c.flatten != "" {
+		args = flatten(args, c.flatten)
+	}
 	return decode(c.args, args, mode, dst)
+}
+
+// flatten returns args with the members of the object called name in its place.
+func flatten(args Value, name string) Value {
+	if inner := args.Get(name); !inner.Exists() || inner.Kind() != qjson.Object {
+		return args
+	}
+	var b qjson.Builder
+	b.Begin(qjson.Object)
+	for m := args.First(); m.Exists(); m = m.Next() {
+		if string(m.Key()) != name {
+			b.Add(m)
+			continue
+		}
+		for in := m.First(); in.Exists(); in = in.Next() {
+			b.Add(in)
+		}
+	}
+	b.End()
+	return b.Finish().Root()
 }
 
 // Name returns the command's name.

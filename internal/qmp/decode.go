@@ -25,6 +25,12 @@ func Decode[T any](v Value, mode Mode, dst *T) error {
 	return decode(typeOf(reflect.TypeFor[T]()), v, mode, reflect.ValueOf(dst).Elem())
 }
 
+// DecodeInto is Decode for a type that is made while the program runs; dst can
+// be set.
+func DecodeInto(v Value, mode Mode, dst reflect.Value) error {
+	return decode(typeOf(dst.Type()), v, mode, dst)
+}
+
 func decode(ti *typeInfo, v Value, mode Mode, dst reflect.Value) error {
 	d := decoders.Get().(*decoder)
 	d.mode = mode
@@ -207,7 +213,7 @@ func (d *decoder) branch(ti *typeInfo, disc Value, base int, dst reflect.Value) 
 		if ti.fields[ti.disc].typ.kind == kindEnum {
 			return nil // a value of the enumeration that adds no members
 		}
-		return notAccepted(ti.union.discriminator, disc.Text())
+		return ti.union.noBranch(disc.Text())
 	}
 	p := reflect.New(t)
 	dst.FieldByIndex(ti.branch).Set(p)

@@ -3,6 +3,8 @@ package qmp
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"syscall"
 )
 
 // Class is the class of an error, which clients may act upon.
@@ -83,4 +85,15 @@ func AsError(err error) *Error {
 		return &Error{Class: e.Class, Desc: err.Error(), Cause: err}
 	}
 	return &Error{Class: ClassGeneric, Desc: err.Error(), Cause: err}
+}
+
+// Strerror is the text of a system call's error as C programs, and so those who
+// read QEMU's messages, know it: "No such file or directory".
+func Strerror(err error) string {
+	var no syscall.Errno
+	if !errors.As(err, &no) {
+		return err.Error()
+	}
+	text := no.Error()
+	return strings.ToUpper(text[:1]) + text[1:]
 }

@@ -26,6 +26,7 @@ type Union struct {
 	mu       sync.RWMutex
 	branches map[string]reflect.Type
 	values   []string
+	refused  map[string]string // why there is no branch, by value
 }
 
 // Unioner is implemented by structs that have a union.
@@ -38,8 +39,10 @@ func NewUnion(name, discriminator string) *Union {
 
 // AddBranch registers the struct T as the branch for a value of the
 // discriminator. It panics when there is one already.
-func AddBranch[T any](u *Union, value string) {
-	t := reflect.TypeFor[T]()
+func AddBranch[T any](u *Union, value string) { u.AddType(value, reflect.TypeFor[T]()) }
+
+// AddType is AddBranch for a struct type that is made while the program runs.
+func (u *Union) AddType(value string, t reflect.Type) {
 	if t.Kind() != reflect.Struct {
 		panic(fmt.Sprintf("qmp: branch %q of %s is no struct", value, u.name))
 	}
@@ -51,6 +54,28 @@ func AddBranch[T any](u *Union, value string) {
 	u.branches[value] = t
 	i, _ := slices.BinarySearch(u.values, value)
 	u.values = slices.Insert(u.values, i, value)
+}
+
+// Refuse has the error for a value without a branch say why there is none: the
+// value is one that clients of others of this kind may try.
+func (u *Union) Refuse(value, why string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.refused == nil {
+		u.refused = make(map[string]string)
+	}
+	u.refused[value] = why
+}
+
+// noBranch is the error for a value of the discriminator that has no branch.
+func (u *Union) noBranch(value string) error {
+	u.mu.RLock()
+	why, ok := u.refused[value]
+	u.mu.RUnlock()
+	if ok {
+		return Errorf("Parameter '%s' does not accept value '%s': %s", u.discriminator, value, why)
+	}
+	return notAccepted(u.discriminator, value)
 }
 
 // Values returns the values of the discriminator that have a branch, sorted.

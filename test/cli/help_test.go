@@ -40,7 +40,7 @@ func TestHelp(t *testing.T) {
 		{"-device virtio-rng,help", "virtio-rng-pci options:\n"},
 		{"-device loader,help", "\n  cpu-num=<uint32>"},
 		{"-object help", "List of user creatable objects:\n"},
-		{"-object rng-random,help", "\n  filename=<str>"},
+		{"-object rng-random,help", "\n  filename=<string>"},
 		{"-chardev help", "Available chardev backend types:\n"},
 		{"-chardev socket,help", "\n  reconnect=<num>"},
 		{"-mon help", "\n  mode=<str>"},

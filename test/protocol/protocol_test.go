@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,6 +29,12 @@ const limit = time.Minute
 // makes to be controlled, the greeting read.
 func start(t *testing.T, program string) *session {
 	t.Helper()
+	return startWith(t, program, []string{"-M", "none", "-S", "-nodefaults", "-display", "none"})
+}
+
+// startWith is start for a program with options of its own.
+func startWith(t *testing.T, program string, options []string) *session {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "qmp")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
@@ -35,7 +42,7 @@ func start(t *testing.T, program string) *session {
 	}
 	defer l.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	cmd := exec.CommandContext(ctx, program, "-M", "none", "-S", "-nodefaults", "-display", "none", "-qmp", "unix:"+path)
+	cmd := exec.CommandContext(ctx, program, append(slices.Clone(options), "-qmp", "unix:"+path)...)
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -12,6 +12,8 @@ import (
 // BusKind is what ISA devices plug into.
 const BusKind = "ISA"
 
+func init() { device.RegisterBus(BusKind) }
+
 // Bus is the controller of an ISA bus.
 type Bus struct {
 	irqs [16]*device.Pin

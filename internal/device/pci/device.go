@@ -33,6 +33,8 @@ import (
 // BusKind is what PCI functions plug into.
 const BusKind = "PCI"
 
+func init() { device.RegisterBus(BusKind) }
+
 // Vendor IDs that many functions use.
 const (
 	VendorIntel  = 0x8086

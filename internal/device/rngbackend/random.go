@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"govmd/internal/object"
+	"govmd/internal/qmp"
 )
 
 // Random reads a file: a device such as /dev/hwrng, a FIFO, or anything else.
@@ -24,7 +25,7 @@ type Random struct {
 }
 
 // Complete opens the file, once all properties are set. Connect does so too.
-func (r *Random) Complete() error {
+func (r *Random) Complete(*object.Collection) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.openLocked()
@@ -39,7 +40,7 @@ func (r *Random) openLocked() error {
 	}
 	fd, err := unix.Open(r.filename, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return fmt.Errorf("Could not open '%s': %w", r.filename, err)
+		return qmp.ClassErrorf(qmp.ClassGeneric, "Could not open '%s': %s", r.filename, qmp.Strerror(err))
 	}
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {

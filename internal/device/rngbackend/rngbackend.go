@@ -96,7 +96,7 @@ func init() {
 		Description: "random bytes from a file",
 		New:         func() object.Object { return &Random{fd: -1} },
 		Props: []object.Property{
-			object.Str("filename", func(r *Random) *string { return &r.filename }, "/dev/urandom", "what to read"),
+			object.As("string", object.Str("filename", func(r *Random) *string { return &r.filename }, "/dev/urandom", "")),
 		},
 	})
 }

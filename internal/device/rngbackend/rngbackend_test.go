@@ -66,7 +66,7 @@ func TestWaitsForAFIFO(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := make1(t, "rng-random", "filename", path)
-	if err := b.(*Random).Complete(); err != nil {
+	if err := b.(*Random).Complete(nil); err != nil {
 		t.Fatal(err)
 	}
 	w, err := os.OpenFile(path, os.O_WRONLY, 0)
@@ -115,10 +115,10 @@ func TestEndOfFile(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	b := make1(t, "rng-random", "filename", "/nonexistent/rng")
-	if _, err := b.Connect(func([]byte) {}); err == nil || err.Error() != "Could not open '/nonexistent/rng': no such file or directory" {
+	if _, err := b.Connect(func([]byte) {}); err == nil || err.Error() != "Could not open '/nonexistent/rng': No such file or directory" {
 		t.Errorf("%v", err)
 	}
-	if err := make1(t, "rng-random", "filename", "").(*Random).Complete(); err == nil {
+	if err := make1(t, "rng-random", "filename", "").(*Random).Complete(nil); err == nil {
 		t.Error("no name is taken")
 	}
 	if _, err := Find(nil, "rng0"); err == nil || err.Error() != "Device 'rng0' not found" {

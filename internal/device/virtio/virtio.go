@@ -47,6 +47,8 @@ import "govmd/internal/device"
 // BusKind is what device code plugs into.
 const BusKind = "virtio-bus"
 
+func init() { device.RegisterBus(BusKind) }
+
 // Bits of the device status (2.1).
 const (
 	StatusAcknowledge = 1

@@ -84,6 +84,25 @@ func (b *Builder) String(s []byte) {
 	b.add(String, uint64(off)<<32|uint64(len(s)))
 }
 
+// Add adds a copy of v, which is of another Doc, with its key if it has one.
+func (b *Builder) Add(v Value) {
+	if key := v.Key(); key != nil {
+		b.Key(key)
+	}
+	switch v.Kind() {
+	case String:
+		b.String(v.Bytes())
+	case Array, Object:
+		b.Begin(v.Kind())
+		for m := v.First(); m.Exists(); m = m.Next() {
+			b.Add(m)
+		}
+		b.End()
+	default:
+		b.add(v.Kind(), v.doc.nodes[v.i].num)
+	}
+}
+
 // Begin opens an Array or Object.
 func (b *Builder) Begin(k Kind) {
 	i := b.add(k, 0)

@@ -21,6 +21,8 @@ import (
 // BusKind is what ports plug into.
 const BusKind = "virtio-serial-bus"
 
+func init() { device.RegisterBus(BusKind) }
+
 const (
 	deviceID = 3
 

@@ -106,6 +106,7 @@ func (d *Device) Realize() error {
 		return err
 	}
 	d.bus = d.NewBus(virtio.BusKind, "virtio-bus", virtio.NewBus(d))
+	object.Adopt(d.bus, busType)
 	if d.inner.Dev().Parent() == nil {
 		if err := object.Add(d, d.inner, "virtio-backend"); err != nil {
 			return err

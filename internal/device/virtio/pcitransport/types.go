@@ -7,7 +7,11 @@ import (
 	"govmd/internal/object"
 )
 
+// busType is the type of the bus that a virtio device of a PCI function is on.
+const busType = "virtio-pci-bus"
+
 func init() {
+	object.Register(object.Type{Name: busType, Parent: virtio.BusKind})
 	pci.Register(object.Type{
 		Name: "virtio-pci", Abstract: true, Hotpluggable: true,
 		Props: []object.Property{

@@ -74,7 +74,7 @@ func (d *Device) Realize() (err error) {
 
 func (d *Device) backend() (rngbackend.Backend, error) {
 	if d.source != "" {
-		return rngbackend.Find(d.Env().Object, d.source)
+		return rngbackend.Find(d.UseObject, d.source)
 	}
 	o, err := object.New("rng-builtin")
 	if err != nil {
