@@ -1,0 +1,61 @@
+package block
+
+// EnableCopyOnRead has what reads bring up from the backing chain written to the
+// node itself, until DisableCopyOnRead. Calls nest.
+func (n *Node) EnableCopyOnRead() { n.cor.Add(1) }
+
+// DisableCopyOnRead ends what EnableCopyOnRead began.
+func (n *Node) DisableCopyOnRead() { n.cor.Add(-1) }
+
+// copyOnRead reads and keeps what was not allocated here. The range is the
+// request's alone, so that no guest write is lost under what is copied.
+func (n *Node) copyOnRead(off int64, v Vec, f Flags) error {
+	unit := int64(max(n.Info().ClusterSize, n.lim.Align, 1))
+	from := off / unit * unit
+	end := min((off+int64(v.Len())+unit-1)/unit*unit, n.length.Load())
+	t := n.trk.begin(from, max(end-from, int64(v.Len())), true)
+	defer n.trk.end(t)
+	for pos := from; pos < end && !n.set.ReadOnly; {
+		st, err := n.status(pos, min(end-pos, bounceSize), 0) // not BlockStatus: it would wait for us
+		if err != nil || st.N <= 0 {
+			return err
+		}
+		if st.Flags&StatusAllocated == 0 {
+			if err := n.copyUp(pos, st.N, unit); err != nil {
+				return err
+			}
+		}
+		pos += st.N
+	}
+	if f&Prefetch != 0 {
+		return nil
+	}
+	return n.readPadded(off, v, f&^CopyOnRead)
+}
+
+func (n *Node) copyUp(off, size, unit int64) error {
+	size = min(size, max(bounceSize, unit))
+	b := GetBuffer(int(size))
+	defer b.Release()
+	v := VecOf(b.B)
+	if err := n.readPadded(off, v, 0); err != nil {
+		return err
+	}
+	z, can := n.drv.(Zeroer)
+	err := error(ErrUnsupp)
+	if can && v.IsZero() {
+		err = z.PwriteZeroes(off, size, Unchanged&n.lim.ZeroFlags)
+	}
+	if err == ErrUnsupp {
+		err = n.bounceOrWrite(off, v)
+	}
+	n.gen.Add(1)
+	return err
+}
+
+func (n *Node) bounceOrWrite(off int64, v Vec) error {
+	if (off|int64(v.Len()))&int64(n.lim.Align-1) != 0 {
+		return n.bounceWrite(off, v, Unchanged)
+	}
+	return n.writeSplit(off, v, Unchanged)
+}

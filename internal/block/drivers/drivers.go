@@ -1,0 +1,7 @@
+// Package drivers names the drivers that a program has: importing it registers them.
+package drivers
+
+import (
+	_ "govmd/internal/block/file"
+	_ "govmd/internal/block/raw"
+)

@@ -1,0 +1,98 @@
+package block
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"govmd/internal/qmp"
+)
+
+// Type is a kind of driver. Packages register theirs in init.
+type Type struct {
+	Name string
+
+	// Open opens an image. a.Opts is a pointer to the branch that was registered.
+	// It opens its children through a.
+	Open func(a *OpenArgs) (Driver, error)
+
+	// Protocol is set when the driver reaches storage itself and has no child "file".
+	Protocol bool
+	// Filter is set when it shows the data of its child unchanged.
+	Filter bool
+	// Backing is set when it supports a backing file, the child "backing".
+	Backing bool
+
+	// Probe says how likely the head of an image is of this format, 0 to 100;
+	// head may be short. Nil for what is never probed.
+	Probe func(head []byte, filename string) int
+	// Prefixes are those of file names that the protocol serves ("nbd" for
+	// "nbd:…"). ParseName turns such a name into options (without "driver"); nil
+	// when it is the value of "filename" as it stands, without the prefix if StripPrefix.
+	Prefixes    []string
+	StripPrefix bool
+	ParseName   func(name string) (*qmp.Object, error)
+	// HostDevice reports whether the protocol, rather than "file", serves a name
+	// without a prefix (host_device for a block device); a score as of Probe.
+	HostDevice func(name string) int
+
+	// Create makes an image; opts is a pointer to the branch that was registered
+	// with CreateOptions. Nil when images cannot be made.
+	Create func(ctx context.Context, g *Graph, opts any) error
+	// CreateKeys describes what -o takes for the format; NewCreate makes the
+	// options of a creation from such a list. file is the protocol layer's file
+	// name: the image file has been made, of size 0, when NewCreate's result is used.
+	CreateKeys []CreateKey
+}
+
+// CreateKey is an option that an image can be created with, as -o takes it.
+type CreateKey struct{ Name, Type, Help, Default string }
+
+var (
+	types = map[string]*Type{}
+	names []string
+)
+
+// BlockdevOptions is the union of what a node can be opened with; drivers add
+// their branches with Register.
+var optionsUnion = qmp.NewUnion("BlockdevOptions", "driver")
+
+// createUnion is what blockdev-create takes.
+var createUnion = qmp.NewUnion("BlockdevCreateOptions", "driver")
+
+// Register makes a type of driver known, with the options T as its branch of
+// BlockdevOptions. It is called from init.
+func Register[T any](t *Type) {
+	if types[t.Name] != nil {
+		panic(fmt.Sprintf("block: driver %q is registered twice", t.Name))
+	}
+	types[t.Name] = t
+	names = append(names, t.Name)
+	slices.Sort(names)
+	qmp.AddBranch[T](optionsUnion, t.Name)
+}
+
+// RegisterCreate adds a branch to what blockdev-create takes.
+func RegisterCreate[T any](driver string) { qmp.AddBranch[T](createUnion, driver) }
+
+// TypeOf returns the type of driver of that name, or nil.
+func TypeOf(name string) *Type { return types[name] }
+
+// TypeNames returns the names of all drivers, sorted.
+func TypeNames() []string { return slices.Clone(names) }
+
+// unsupported are QEMU's drivers that govmd does not have (yet).
+var unsupported = strings.Fields(`blklogwrites blkreplay blkverify bochs cloop compress copy-before-write
+	copy-on-read dmg ftp ftps gluster http https io_uring iscsi luks nbd nfs null-co null-aio nvme nvme-io_uring
+	parallels preallocate qcow qcow2 qed quorum rbd replication snapshot-access ssh throttle vdi vhdx
+	virtio-blk-vfio-pci virtio-blk-vhost-user virtio-blk-vhost-vdpa vmdk vpc vvfat blkdebug host_device
+	host_cdrom raw file sheepdog vxhs qcow tftp`)
+
+// UnknownDriver is the error for a driver that does not exist.
+func UnknownDriver(name string) error {
+	if slices.Contains(unsupported, name) {
+		return Errorf(KindUnsupported, "Driver '%s' is not supported by govmd", name)
+	}
+	return Errorf(KindInvalid, "Unknown driver '%s'", name)
+}
