@@ -7,9 +7,9 @@ import (
 
 	"govmd/internal/device"
 	"govmd/internal/device/virtio/virtq"
-	"govmd/internal/device/virtio/worker"
 	"govmd/internal/memory"
 	"govmd/internal/runstate"
+	"govmd/internal/worker"
 )
 
 // Core is the part of device code that is the same in all. Device code embeds it.

@@ -4,7 +4,7 @@ import (
 	"sync/atomic"
 
 	"govmd/internal/device/virtio/virtq"
-	"govmd/internal/device/virtio/worker"
+	"govmd/internal/worker"
 )
 
 // Queue is one of a device's queues: its registers, its ring, and what serves it.

@@ -1,6 +1,7 @@
-// Package worker is the thread that serves a device's queues: a locked OS
-// thread that waits in its own epoll for eventfds, which the guest (through the
-// kernel), a vCPU thread or a back end signals.
+// Package worker is a thread that serves queues, a device's own or those of all
+// who share an iothread: a locked OS thread that waits in its own epoll for
+// eventfds, which the guest (through the kernel), a vCPU thread or a back end
+// signals.
 //
 // A goroutine in Go's own poller would do the same work, but would wait for the
 // scheduler's attention first; a queue that must be quick has its own thread.
@@ -38,6 +39,10 @@ type Worker struct {
 	paused  int
 	closing bool
 	quit    *Source
+	polled  []*Source // those with ready; replaced, never changed
+
+	polling atomic.Pointer[Polling]
+	spin    int64 // how long it polls before it waits, in ns; of the thread alone
 
 	startMu sync.Mutex // guards started and ended; a leaf, so that Start may come from anywhere
 	started bool
@@ -47,10 +52,11 @@ type Worker struct {
 // Source is an eventfd and the function that runs after it is signalled.
 // Signals that come before the function runs are served by one run.
 type Source struct {
-	w    *Worker
-	fn   func()
-	slot int
-	fd   int
+	w     *Worker
+	fn    func()
+	ready func() bool // see AddPolled; may be nil
+	slot  int
+	fd    int
 
 	mu     sync.Mutex // guards the use of fd by Kick against Close
 	closed bool
@@ -77,7 +83,11 @@ func New(name string) (*Worker, error) {
 }
 
 // Add returns a new source that has fn run on the worker's thread.
-func (w *Worker) Add(fn func()) (*Source, error) {
+func (w *Worker) Add(fn func()) (*Source, error) { return w.AddPolled(fn, nil) }
+
+// AddPolled is Add for a source that can be looked at: ready reports, at little
+// cost, whether fn has something to do. It runs on the worker's thread.
+func (w *Worker) AddPolled(fn func(), ready func() bool) (*Source, error) {
 	w.run.Lock()
 	defer w.run.Unlock()
 	if w.closing {
@@ -87,7 +97,7 @@ func (w *Worker) Add(fn func()) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("worker %s: eventfd: %w", w.name, err)
 	}
-	s := &Source{w: w, fn: fn, slot: w.free(), fd: fd}
+	s := &Source{w: w, fn: fn, ready: ready, slot: w.free(), fd: fd}
 	// Edge-triggered: each signal is reported once without the counter being
 	// read, which saves a system call; the counter does not overflow in practice
 	// (2^64 signals), and would merely stay signalled.
@@ -97,6 +107,7 @@ func (w *Worker) Add(fn func()) (*Source, error) {
 		return nil, fmt.Errorf("worker %s: epoll: %w", w.name, err)
 	}
 	w.sources[s.slot] = s
+	w.listPolled()
 	return s, nil
 }
 
@@ -215,10 +226,16 @@ func (w *Worker) loop() {
 
 	var events [batch]unix.EpollEvent
 	for {
-		n, err := unix.EpollWait(w.ep, events[:], -1)
+		begin := now()
+		timeout := -1
+		if w.poll(begin) {
+			timeout = 0 // others may be signalled too
+		}
+		n, err := unix.EpollWait(w.ep, events[:], timeout)
 		if err != nil && err != unix.EINTR {
 			return // the descriptor is ours and open: it does not happen
 		}
+		w.adapt(now() - begin)
 		if !w.serve(events[:max(n, 0)]) {
 			return
 		}
@@ -277,4 +294,5 @@ func (s *Source) release() {
 	_ = unix.EpollCtl(s.w.ep, unix.EPOLL_CTL_DEL, s.fd, nil)
 	_ = unix.Close(s.fd)
 	s.w.sources[s.slot] = nil
+	s.w.listPolled()
 }
