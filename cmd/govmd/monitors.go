@@ -27,7 +27,7 @@ func (v *vm) serveMonitors(context.Context) error {
 	v.fds.SetRunning(v.machine.Run.Running)
 	v.registry.Add(v.fds.Commands()...)
 	v.registry.Add(v.machine.Run.Commands()...)
-	v.registry.Add(v.objects.Commands(v.machine.Root)...)
+	v.registry.Add(v.objectCommands()...)
 	v.registry.AddEvents(runstate.Events()...)
 	v.registry.AddEvents(machine.Events()...)
 	for _, m := range v.setup.monitors {

@@ -7,8 +7,13 @@ import (
 	"slices"
 	"strings"
 
+	_ "govmd/internal/authz" // types of objects
 	"govmd/internal/chardev"
+	_ "govmd/internal/crypto"
+	"govmd/internal/iothread"
 	"govmd/internal/object"
+	"govmd/internal/qmp"
+	_ "govmd/internal/throttle"
 )
 
 // makeObjects creates what -object names.
@@ -46,6 +51,11 @@ func objectHint(o objectSetup, err error) error {
 		}
 	}
 	return err
+}
+
+// objectCommands are the commands about objects and their tree.
+func (v *vm) objectCommands() []qmp.Command {
+	return append(v.objects.Commands(v.machine.Root), iothread.Commands(&v.objects)...)
 }
 
 // growTree puts what the machine does not own into its tree of objects.

@@ -18,9 +18,9 @@ var floors = []struct {
 	beside   []string
 }{
 	// Vocabulary: values and small mechanisms that everybody speaks with.
-	{packages: []string{"event", "clock", "lane"}},
+	{packages: []string{"event", "clock", "lane", "worker"}},
 	{packages: []string{"option", "qmp", "object"}, beside: []string{"option", "qmp"}},
-	{packages: []string{"runstate", "state", "job", "fd", "sock", "kvm"}},
+	{packages: []string{"runstate", "state", "job", "fd", "sock", "kvm", "crypto", "authz", "iothread", "throttle"}},
 	{packages: []string{"memory", "chardev"}},
 	{packages: []string{"display", "block", "net"}},
 	{packages: []string{"device"}},
