@@ -3,5 +3,6 @@ package drivers
 
 import (
 	_ "govmd/internal/block/file"
+	_ "govmd/internal/block/nbd"
 	_ "govmd/internal/block/raw"
 )
