@@ -169,8 +169,7 @@ func (m *Machine) addBus(b *device.Bus) {
 
 // plugChips plugs the accelerator's interrupt controllers and timer.
 func (m *Machine) plugChips(pic, pit bool) error {
-	_, err := m.Accel.PlugChips(m.Env, pic, pit)
-	return err
+	return m.Accel.PlugChips(m.Env, pic, pit, m.applyDefaults)
 }
 
 // create returns a device of the board's own.

@@ -260,6 +260,27 @@ func TestKVMUnmigratable(t *testing.T) {
 	}
 }
 
+// -global reaches the accelerator's own devices.
+func TestKVMGlobals(t *testing.T) {
+	kvmtest.Open(t)
+	image := rom(t, counter...)
+	r := newRig(t, func(c *Config, b Board) {
+		c.Accel, c.CPU = "kvm", "host"
+		c.Globals = []object.Default{{Type: "kvm-pit", Prop: "lost_tick_policy", Value: "discard"}}
+		b.common().firmware = image
+	})
+	for _, d := range r.Env.Roots() {
+		if d.Dev().TypeName() != "kvm-pit" {
+			continue
+		}
+		if v, err := object.Get(d, "lost_tick_policy"); err != nil || v != "discard" {
+			t.Errorf("the policy is %v, %v", v, err)
+		}
+		return
+	}
+	t.Error("there is no interval timer")
+}
+
 // The same without KVM: the devices alone, after the guest's time has passed.
 func TestMachineRoundTrip(t *testing.T) {
 	image := rom(t, counter...)

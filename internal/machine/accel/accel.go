@@ -24,9 +24,9 @@ type Accel interface {
 	// MSI takes message-signalled interrupts.
 	MSI() device.MSIController
 	// PlugChips makes the interrupt controllers part of the machine; pic and pit
-	// say whether PICs and an interval timer are among them. It returns those that
-	// it plugged, after an error too: resets are to reach them.
-	PlugChips(env *device.Env, pic, pit bool) ([]device.Device, error)
+	// say whether PICs and an interval timer are among them, and prepare sets the
+	// properties of each before it is plugged.
+	PlugChips(env *device.Env, pic, pit bool, prepare func(device.Device) error) error
 	// SetELCR sets which ISA interrupts are level-triggered (bit n for
 	// interrupt n), as firmware does.
 	SetELCR(levels uint16) error

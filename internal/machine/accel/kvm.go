@@ -152,7 +152,7 @@ func (a *KVM) SetHPETLegacy(on bool) {
 }
 
 // PlugChips implements Accel.
-func (a *KVM) PlugChips(env *device.Env, pic, pit bool) (chips []device.Device, err error) {
+func (a *KVM) PlugChips(env *device.Env, pic, pit bool, prepare func(device.Device) error) error {
 	names := []string{"kvmclock", "kvm-ioapic"}
 	if pic {
 		names = append(names, "kvm-i8259")
@@ -163,7 +163,7 @@ func (a *KVM) PlugChips(env *device.Env, pic, pit bool) (chips []device.Device, 
 	for _, name := range names {
 		d, err := device.Create(name, "")
 		if err != nil {
-			return chips, err
+			return err
 		}
 		d.(vmUser).setVM(a.VM)
 		switch d := d.(type) {
@@ -173,12 +173,14 @@ func (a *KVM) PlugChips(env *device.Env, pic, pit bool) (chips []device.Device, 
 			d.vcpus = a.all
 		}
 		device.PlaceUnattached(env, d)
-		if err := device.Plug(env, nil, d); err != nil {
-			return chips, err
+		if err := prepare(d); err != nil {
+			return err
 		}
-		chips = append(chips, d)
+		if err := device.Plug(env, nil, d); err != nil {
+			return err
+		}
 	}
-	return chips, nil
+	return nil
 }
 
 // StartVCPU makes the vCPU of that index and APIC ID, with a paused thread for

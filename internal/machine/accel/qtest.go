@@ -83,17 +83,26 @@ func (q *Qtest) MSI() device.MSIController { return &q.msi }
 func (q *Qtest) Messages() []device.MSIMessage { return q.msi.take() }
 
 // PlugChips implements Accel.
-func (q *Qtest) PlugChips(env *device.Env, pic, pit bool) (chips []device.Device, err error) {
+func (q *Qtest) PlugChips(env *device.Env, pic, pit bool, prepare func(device.Device) error) error {
 	plug := func(typeName, name string, wire func(device.Device)) (device.Device, error) {
-		d, err := plugChip(env, typeName, name, wire)
-		if err == nil {
-			chips = append(chips, d)
+		d, err := device.Create(typeName, "")
+		if err != nil {
+			return nil, err
 		}
-		return d, err
+		if wire != nil {
+			wire(d)
+		}
+		if err := prepare(d); err != nil {
+			return nil, err
+		}
+		if err := object.Add(env.Root.Container("/machine/unattached"), d, name); err != nil {
+			return nil, err
+		}
+		return d, device.Plug(env, nil, d)
 	}
 	d, err := plug(ioapic.TypeName, nameIOAPIC, nil)
 	if err != nil {
-		return chips, err
+		return err
 	}
 	for gsi := range q.toAPIC {
 		for _, input := range apicInputs(gsi) {
@@ -103,7 +112,7 @@ func (q *Qtest) PlugChips(env *device.Env, pic, pit bool) (chips []device.Device
 	}
 	if pic {
 		if d, err = plug(i8259.TypeName, namePIC, nil); err != nil {
-			return chips, err
+			return err
 		}
 		q.pic = d.(*i8259.Device)
 		for n := range q.toPIC {
@@ -111,29 +120,15 @@ func (q *Qtest) PlugChips(env *device.Env, pic, pit bool) (chips []device.Device
 		}
 	}
 	if !pit {
-		return chips, nil
+		return nil
 	}
 	d, err = plug(i8254.TypeName, namePIT, func(d device.Device) { d.(*i8254.Device).IRQ = q.pins[0] })
 	if err != nil {
-		return chips, err
+		return err
 	}
 	q.pit = d.(*i8254.Device)
 	_, err = plug(i8254.SpeakerTypeName, nameSpeaker, func(d device.Device) { d.(*i8254.Speaker).PIT = q.pit })
-	return chips, err
-}
-
-func plugChip(env *device.Env, typeName, name string, wire func(device.Device)) (device.Device, error) {
-	d, err := device.Create(typeName, "")
-	if err != nil {
-		return nil, err
-	}
-	if wire != nil {
-		wire(d)
-	}
-	if err := object.Add(env.Root.Container("/machine/unattached"), d, name); err != nil {
-		return nil, err
-	}
-	return d, device.Plug(env, nil, d)
+	return err
 }
 
 // MaskPICs implements Accel.

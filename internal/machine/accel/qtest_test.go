@@ -32,13 +32,18 @@ func newQtestMachine(t *testing.T, pic, pit bool) *qtestMachine {
 		t.Fatal(err)
 	}
 	var err error
-	var chips []device.Device
-	m.Do(func() { chips, err = m.q.PlugChips(m.Env, pic, pit) })
+	prepared := 0
+	m.Do(func() {
+		err = m.q.PlugChips(m.Env, pic, pit, func(device.Device) error {
+			prepared++
+			return nil
+		})
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(chips) != len(m.Devices()) {
-		t.Errorf("%d chips of %d are told of", len(chips), len(m.Devices()))
+	if prepared != len(m.Devices()) {
+		t.Errorf("%d chips of %d are told of", prepared, len(m.Devices()))
 	}
 	m.ResetAll()
 	return m

@@ -34,7 +34,7 @@ func newMachine(tb testing.TB) (*devtest.Machine, *Server) {
 	q := accel.NewQtest(log)
 	m.Env.MSI = q.MSI()
 	var err error
-	m.Do(func() { _, err = q.PlugChips(m.Env, true, true) })
+	m.Do(func() { err = q.PlugChips(m.Env, true, true, func(device.Device) error { return nil }) })
 	if err != nil {
 		tb.Fatal(err)
 	}
