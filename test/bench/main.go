@@ -117,7 +117,7 @@ func measure(benchmarks []benchmark, contenders []contender, nested bool) (sampl
 		if b.nested != nested {
 			continue
 		}
-		fmt.Fprintf(os.Stderr, "bench: %s\n", b.name)
+		fmt.Fprintf(os.Stderr, "bench: %s (%s):", b.name, b.unit)
 		gone := make(map[string]bool) // contenders that cannot do it
 		for range b.runs {
 			for _, c := range contenders {
@@ -129,12 +129,15 @@ func measure(benchmarks []benchmark, contenders []contender, nested bool) (sampl
 				if err != nil {
 					gone[c.name] = true
 					s.Error = err.Error()
+					fmt.Fprintf(os.Stderr, " %s failed", c.name)
 				} else {
 					s.Value = value
+					fmt.Fprintf(os.Stderr, " %s %.4g", c.name, value)
 				}
 				samples = append(samples, s)
 			}
 		}
+		fmt.Fprintln(os.Stderr)
 	}
 	return samples
 }
