@@ -49,6 +49,20 @@ func (l *layout) mapRAM(m *Machine, limit uint64) (low *memory.Region, err error
 	return low, err
 }
 
+// checkAddressSpace refuses memory that the processor model cannot address. A
+// board's own RAM ends above 4 GiB at the latest where it would if all of it but
+// lowRAMSplit bytes were there.
+func (m *Machine) checkAddressSpace() error {
+	if m.RAM <= lowRAMMax {
+		return nil
+	}
+	last, limit := uint64(fourGiB)+m.RAM-lowRAMSplit-1, uint64(1)<<m.model.PhysBits-1
+	if last > limit {
+		return fmt.Errorf("Address space limit %#x < %#x phys-bits too low (%d): -cpu ...,phys-bits=N sets more, less memory needs none", limit, last, m.model.PhysBits)
+	}
+	return nil
+}
+
 // firmwareMap is the map that firmware is given: it makes the guest's from it.
 func (l *layout) firmwareMap() boot.MemoryMap {
 	var m boot.MemoryMap

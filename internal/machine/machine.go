@@ -125,10 +125,10 @@ func (m *Machine) build() error {
 	if err := m.Accel.Wire(m.Env.Memory, m.mem, m.io); err != nil {
 		return err
 	}
-	if err := m.makeRAM(); err != nil {
+	if err := m.makeVCPUs(); err != nil {
 		return err
 	}
-	if err := m.makeVCPUs(); err != nil {
+	if err := m.makeRAM(); err != nil {
 		return err
 	}
 	if err := m.Board.build(m); err != nil {
@@ -202,6 +202,9 @@ func (m *Machine) CheckGlobals() {
 func (m *Machine) makeRAM() error {
 	if !m.Board.common().info.RAM {
 		return nil
+	}
+	if err := m.checkAddressSpace(); err != nil {
+		return err
 	}
 	b, err := m.Env.Memory.NewBlock(memory.BlockConfig{
 		Name: m.ramName(), Size: m.RAM,

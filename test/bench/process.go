@@ -13,7 +13,7 @@ import (
 )
 
 // limit bounds each wait for a program.
-const limit = 2 * time.Minute
+const limit = time.Minute
 
 // A process is a program under measurement, with QMP connections that it made
 // to us, so that nothing need be polled.

@@ -37,7 +37,7 @@ var files embed.FS
 // what turns the ACPI power button into an input event.
 var modules = []string{
 	"virtio_pci", "virtio_mmio", "virtio_console", "virtio-rng",
-	"evdev", "button",
+	"evdev", "button", "pvpanic-mmio",
 }
 
 // Write writes the initramfs with modules of k. extra maps names of further

@@ -151,6 +151,10 @@ func enterRoot(start *startMessage) error {
 		return err
 	}
 	os.MkdirAll("/run/lock", 0o1777)
+	// Guests may have more memory than there is here; they touch little of it.
+	if err := os.WriteFile("/proc/sys/vm/overcommit_memory", []byte("1"), 0o644); err != nil {
+		return err
+	}
 	if err := provideModules(start); err != nil {
 		return err
 	}

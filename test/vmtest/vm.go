@@ -186,6 +186,9 @@ func pipe(t testing.TB) (r, w *os.File) {
 	return r, w
 }
 
+// Context ends when the machine's time is up.
+func (v *VM) Context() context.Context { return v.ctx }
+
 // PID is the program's process id.
 func (v *VM) PID() int { return v.cmd.Process.Pid }
 
