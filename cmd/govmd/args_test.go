@@ -9,6 +9,7 @@ import (
 	"govmd/internal/machine"
 	"govmd/internal/object"
 	"govmd/internal/runstate"
+	"govmd/internal/sock"
 )
 
 func parse(t *testing.T, line string) *setup {
@@ -86,10 +87,10 @@ func TestOptionForms(t *testing.T) {
 		{"-serial mon:stdio", backend, chardev.StdioConfig{Signal: false}},
 		{"-serial stdio", backend, chardev.StdioConfig{Signal: true}},
 		{"-serial file:a", backend, chardev.FileConfig{Out: "a"}},
-		{"-qmp unix:a,server=on,wait=off", backend, chardev.SocketConfig{Path: "a", Server: true}},
-		{"-qmp tcp:h:1,server,nowait", backend, chardev.SocketConfig{Host: "h", Port: "1", Server: true}},
-		{"-serial unix:a,server", backend, chardev.SocketConfig{Path: "a", Server: true, Wait: true}},
-		{"-chardev socket,id=c,host=::1,port=5,reconnect=3", backend, chardev.SocketConfig{Host: "::1", Port: "5", Reconnect: 3}},
+		{"-qmp unix:a,server=on,wait=off", backend, chardev.SocketConfig{Addr: sock.NewUnix("a"), Server: true}},
+		{"-qmp tcp:h:1,server,nowait", backend, chardev.SocketConfig{Addr: sock.NewInet("h", "1"), Server: true}},
+		{"-serial unix:a,server", backend, chardev.SocketConfig{Addr: sock.NewUnix("a"), Server: true, Wait: true}},
+		{"-chardev socket,id=c,host=::1,port=5,reconnect=3", backend, chardev.SocketConfig{Addr: sock.NewInet("::1", "5"), Reconnect: 3}},
 		{"-qmp null", monitors, []monitorSetup{{"compat_monitor0", false, "-qmp null"}}},
 		{"-qmp-pretty chardev:c", monitors, []monitorSetup{{"c", true, "-qmp-pretty chardev:c"}}},
 		{"-mon c,mode=control,pretty=on", monitors, []monitorSetup{{"c", true, "-mon c,mode=control,pretty=on"}}},

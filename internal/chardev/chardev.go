@@ -69,6 +69,28 @@ type LineParams struct {
 	StopBits int  // 1 or 2
 }
 
+// ModemLines are the control lines of a serial line.
+type ModemLines uint8
+
+// The lines; DTR and RTS are outputs.
+const (
+	DTR ModemLines = 1 << iota
+	RTS
+	CTS
+	DSR
+	RI
+	DCD
+)
+
+// ModemPort is a Port that may have modem lines.
+type ModemPort interface {
+	Port
+	// Modem returns the state of all lines; ok is false where the back end has none.
+	Modem() (lines ModemLines, ok bool)
+	// SetModem sets DTR and RTS.
+	SetModem(lines ModemLines)
+}
+
 // Conn is one connection of a character device: a client of a socket, or
 // standard input and output.
 type Conn interface {

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"govmd/internal/sock"
 )
 
 // sink is a front end that collects what it gets.
@@ -89,7 +91,7 @@ func TestFileOutput(t *testing.T) {
 
 func TestSocketServesOneClientAfterTheOther(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	r, c := add(t, SocketConfig{Path: path, Server: true}, false)
+	r, c := add(t, SocketConfig{Addr: sock.NewUnix(path), Server: true}, false)
 	s := newSink(1 << 20)
 	p, err := c.Attach(s)
 	if err != nil {
@@ -134,7 +136,7 @@ func TestSocketServesOneClientAfterTheOther(t *testing.T) {
 // is refused, not lost.
 func TestSlowReader(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	_, c := add(t, SocketConfig{Path: path, Server: true}, false)
+	_, c := add(t, SocketConfig{Addr: sock.NewUnix(path), Server: true}, false)
 	s := newSink(1)
 	p, err := c.Attach(s)
 	if err != nil {
@@ -178,7 +180,7 @@ func TestSlowReader(t *testing.T) {
 
 func TestInputWaitsForCredit(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	_, c := add(t, SocketConfig{Path: path, Server: true}, false)
+	_, c := add(t, SocketConfig{Addr: sock.NewUnix(path), Server: true}, false)
 	s := newSink(3)
 	p, err := c.Attach(s)
 	if err != nil {
@@ -202,9 +204,9 @@ func TestInputWaitsForCredit(t *testing.T) {
 
 func TestAddressInUse(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	_, _ = add(t, SocketConfig{Path: path, Server: true}, false)
+	_, _ = add(t, SocketConfig{Addr: sock.NewUnix(path), Server: true}, false)
 	var r Registry
-	_, err := r.Add(t.Context(), Config{ID: "c1", Backend: SocketConfig{Path: path, Server: true}})
+	_, err := r.Add(t.Context(), Config{ID: "c1", Backend: SocketConfig{Addr: sock.NewUnix(path), Server: true}})
 	if err == nil || !strings.Contains(err.Error(), "in use") || !strings.Contains(err.Error(), path) {
 		t.Errorf("second server: %v", err)
 	}
@@ -212,7 +214,7 @@ func TestAddressInUse(t *testing.T) {
 
 func TestMux(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	_, c := add(t, SocketConfig{Path: path, Server: true}, true)
+	_, c := add(t, SocketConfig{Addr: sock.NewUnix(path), Server: true}, true)
 	a, b := newSink(100), newSink(100)
 	for _, s := range []*sink{a, b} {
 		if _, err := c.Attach(s); err != nil {
@@ -237,7 +239,7 @@ func TestMux(t *testing.T) {
 // A user who wants to leave before anybody has said what that means is heard.
 func TestMuxQuitsEarly(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	_, c := add(t, SocketConfig{Path: path, Server: true}, true)
+	_, c := add(t, SocketConfig{Addr: sock.NewUnix(path), Server: true}, true)
 	conn, err := net.Dial("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -259,7 +261,7 @@ func TestMuxQuitsEarly(t *testing.T) {
 // work even if it never reads again.
 func TestMuxKeepsInput(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	_, c := add(t, SocketConfig{Path: path, Server: true}, true)
+	_, c := add(t, SocketConfig{Addr: sock.NewUnix(path), Server: true}, true)
 	busy := newSink(1)
 	p, err := c.Attach(busy)
 	if err != nil {
@@ -332,7 +334,7 @@ func (s *server) ServeConn(c Conn) {
 // Detaching such a front end ends its connection.
 func TestDetachEndsConnection(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	r, c := add(t, SocketConfig{Path: path, Server: true}, false)
+	r, c := add(t, SocketConfig{Addr: sock.NewUnix(path), Server: true}, false)
 	s := &server{newSink(0), make(chan error, 4)}
 	p, err := c.Attach(s)
 	if err != nil {
@@ -379,8 +381,8 @@ func TestEndOfStream(t *testing.T) {
 // A client that is to try again does not hold anybody up when there is no server.
 func TestReconnectLater(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	_, c := add(t, SocketConfig{Path: path, Reconnect: 3600}, false)
-	if c.Filename() != "unix:"+path {
+	_, c := add(t, SocketConfig{Addr: sock.NewUnix(path), Reconnect: 3600}, false)
+	if c.Filename() != "disconnected:unix:"+path {
 		t.Error(c.Filename())
 	}
 }
@@ -393,7 +395,7 @@ func TestWaitIsGivenUp(t *testing.T) {
 	var r Registry
 	failed := make(chan error)
 	go func() {
-		_, err := r.Add(ctx, Config{ID: "c0", Backend: SocketConfig{Path: path, Server: true, Wait: true}})
+		_, err := r.Add(ctx, Config{ID: "c0", Backend: SocketConfig{Addr: sock.NewUnix(path), Server: true, Wait: true}})
 		failed <- err
 	}()
 	cancel(enough)
@@ -421,7 +423,7 @@ func TestStdioIsOneDevices(t *testing.T) {
 // peer that does not read.
 func TestAbandon(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	r, _ := add(t, SocketConfig{Path: path, Server: true}, false)
+	r, _ := add(t, SocketConfig{Addr: sock.NewUnix(path), Server: true}, false)
 	r.Abandon()
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("the socket is still there: %v", err)

@@ -1,6 +1,13 @@
 package chardev
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+
+	"govmd/internal/fd"
+	"govmd/internal/qmp"
+	"govmd/internal/sock"
+)
 
 // Config describes a character device: its name and its back end's settings,
 // one of the XxxConfig types.
@@ -8,6 +15,13 @@ type Config struct {
 	ID      string
 	Backend any
 	Mux     bool // several front ends take turns, switched by escape sequences
+	Log     LogConfig
+}
+
+// LogConfig says where output is logged, apart from where it goes.
+type LogConfig struct {
+	File   string // "" for nowhere
+	Append bool   // rather than replacing what is there
 }
 
 // NullConfig is the back end "null": output is dropped, no input comes.
@@ -20,6 +34,26 @@ type FileConfig struct {
 	In     string // input comes from here; "" for none
 }
 
+// PipeConfig is the back end "pipe": the named pipes Path.in and Path.out, or Path.
+type PipeConfig struct{ Path string }
+
+// PTYConfig is the back end "pty": a new terminal of the host.
+type PTYConfig struct{}
+
+// SerialConfig is the back end "serial": a serial line of the host.
+type SerialConfig struct{ Path string }
+
+// RingConfig is the back end "ringbuf", also called "memory".
+type RingConfig struct {
+	Size uint64 // a power of two, in bytes; 0 for 64 KiB
+}
+
+// UDPConfig is the back end "udp"; both addresses are internet ones.
+type UDPConfig struct {
+	Remote sock.Address
+	Local  *sock.Address // nil for what the system chooses
+}
+
 // StdioConfig is the back end "stdio".
 type StdioConfig struct {
 	Signal bool // whether Ctrl-C and the like act on the program
@@ -27,27 +61,118 @@ type StdioConfig struct {
 
 // SocketConfig is the back end "socket".
 type SocketConfig struct {
-	Path      string // Unix socket; or
-	Host      string // TCP
-	Port      string
-	IPv4Only  bool
-	IPv6Only  bool
+	Addr      sock.Address
 	Server    bool // listen rather than connect
 	Wait      bool // a server: wait for the first client before going on
+	Telnet    bool
 	NoDelay   bool
-	Reconnect int // a client: seconds between attempts, 0 for none
+	Reconnect int    // a client: seconds between attempts, 0 for none
+	Creds     string // ID of the TLS credentials, "" for none
+	AuthzID   string // ID of the object that decides which clients may, "" for none
+
+	// What Creds and AuthzID name; the Registry sets them.
+	TLS   sock.TLSCreds
+	Authz sock.Authz
 }
 
-func (cfg Config) backend() (backend, error) {
+// check refuses what does not go together, for all forms of asking.
+func (s *SocketConfig) check() error {
+	switch {
+	case s.Server && s.Reconnect > 0:
+		return errors.New("'reconnect' option is incompatible with socket in server listen mode")
+	case !s.Server && s.Wait:
+		return errors.New("'wait' option is incompatible with socket in client connect mode")
+	case s.AuthzID != "" && s.Creds == "":
+		return errors.New("'tls_authz' option requires 'tls_creds' option")
+	case s.Reconnect > 0 && s.Addr.Type == sock.TypeFD:
+		return errors.New("'reconnect' option is incompatible with 'fd'")
+	}
+	return s.Addr.Check()
+}
+
+// resolve looks up what the configuration names, on the control lane once the
+// machine is there.
+func (r *Registry) resolve(cfg *Config) error {
+	s, ok := cfg.Backend.(SocketConfig)
+	if !ok {
+		return nil
+	}
+	if err := s.check(); err != nil {
+		return err
+	}
+	var err error
+	if s.Creds != "" {
+		if s.TLS, err = lookUp(r.TLS, s.Creds, "No TLS credentials with id '%s'"); err != nil {
+			return err
+		}
+	}
+	if s.AuthzID != "" {
+		if s.Authz, err = lookUp(r.Authz, s.AuthzID, "No authorization object with id '%s'"); err != nil {
+			return err
+		}
+	}
+	cfg.Backend = s
+	return nil
+}
+
+func lookUp[T any](find func(string) (T, error), id, missing string) (T, error) {
+	if find == nil {
+		var none T
+		return none, fmt.Errorf(missing, id)
+	}
+	return find(id)
+}
+
+// make returns the back end that cfg asks for. names looks up descriptors.
+func (r *Registry) make(cfg Config, names *sock.Names) (backend, error) {
 	switch b := cfg.Backend.(type) {
 	case NullConfig:
 		return nullBackend{}, nil
 	case FileConfig:
-		return &fileBackend{cfg: b}, nil
+		return &fileBackend{kind: "file", fds: r.FDs, open: b.open}, nil
+	case PipeConfig:
+		return &fileBackend{kind: "pipe", fds: r.FDs, open: b.open}, nil
+	case PTYConfig:
+		return &ptyBackend{}, nil
+	case SerialConfig:
+		return &ttyBackend{cfg: b, fds: r.FDs}, nil
+	case RingConfig:
+		return &ringBackend{cfg: b}, nil
+	case UDPConfig:
+		return &udpBackend{cfg: b}, nil
 	case StdioConfig:
 		return &stdioBackend{cfg: b}, nil
 	case SocketConfig:
-		return &socketBackend{cfg: b}, nil
+		return &socketBackend{cfg: b, names: names, warn: r.warn}, nil
+	case MuxConfig:
+		base := r.Get(b.Chardev)
+		if base == nil {
+			return nil, fmt.Errorf("mux: base chardev %s not found", b.Chardev)
+		}
+		return newMux(cfg.ID, base, r.escape()), nil
 	}
 	return nil, fmt.Errorf("chardev '%s': no such back end", cfg.ID)
+}
+
+// takenFD returns names in which the descriptor that an address may name has been
+// looked up already. A client's names belong to its session, and the command line
+// has numbers.
+func (r *Registry) takenFD(ctx *qmp.Context, cfg *Config) (names *sock.Names, done func(), err error) {
+	s, ok := cfg.Backend.(SocketConfig)
+	f, isFD := s.Addr.Branch.(*sock.FD)
+	if !ok || !isFD {
+		return nil, func() {}, nil
+	}
+	if ctx == nil {
+		return &sock.Names{FD: sock.CommandLineFD}, func() {}, nil
+	}
+	n, err := r.FDs.TakeFor(ctx, f.Name)
+	if errors.As(err, new(*fd.NotFoundError)) {
+		err = fmt.Errorf("File descriptor named '%s' has not been found", f.Name)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	names, done = sock.Once(n)
+	return names, done, nil
 }

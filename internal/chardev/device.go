@@ -15,23 +15,25 @@ const outputLimit = 64 << 10
 type Chardev struct {
 	id      string
 	backend backend
-	mux     *mux // nil unless front ends share the device
+	direct  direct   // the back end, if it takes output at once
+	mux     *mux     // nil unless front ends share the device
+	log     *logFile // nil unless output is logged
 
 	mu        sync.Mutex // guards what follows; neither end is called with it held
 	fe        Frontend
-	turn      int // counts what may give new input credit: Attach and AcceptInput
+	port      *port // fe's
+	turn      int   // counts what may give new input credit: Attach and AcceptInput
 	connected bool
-	feOpen    bool
+	told      bool   // fe believes that connected is true
 	out       []byte // output that waits for the back end
 	flushing  bool   // the back end's writer has taken output and not yet written it
-	onRoom    func()
-	short     bool // the last Write was short
+	short     bool   // the last Write was short
 	closing   bool
-	discard   bool       // output goes nowhere
 	cond      *sync.Cond // out, fe, calling or closing has changed; also input credit
 	calling   int        // calls into the front end that are under way
 	outIdle   *sync.Cond
 	conn      Conn // what a ConnFrontend serves
+	late      lateInput
 
 	calls sync.Mutex // held while the front end is called: never two calls at once
 }
@@ -48,6 +50,10 @@ type backend interface {
 	describe() string
 }
 
+// direct is a back end that takes output at once. It is called with the device's
+// lock held and must not block.
+type direct interface{ output(p []byte) }
+
 // waiter is a back end whose start is complete when its peer is there.
 type waiter interface {
 	wait(ctx context.Context) error
@@ -60,6 +66,7 @@ type abandoner interface{ abandon() }
 
 func newChardev(id string, b backend) *Chardev {
 	c := &Chardev{id: id, backend: b}
+	c.direct, _ = b.(direct)
 	c.cond = sync.NewCond(&c.mu)
 	c.outIdle = sync.NewCond(&c.mu)
 	return c
@@ -71,11 +78,23 @@ func (c *Chardev) ID() string { return c.id }
 // Filename describes the back end, as query-chardev does.
 func (c *Chardev) Filename() string { return c.backend.describe() }
 
+// PTY returns the name of the terminal that is to be opened to use the device,
+// "" when its back end is not a pty.
+func (c *Chardev) PTY() string {
+	if b, ok := c.backend.(*ptyBackend); ok {
+		return b.name
+	}
+	return ""
+}
+
 // FrontendOpen reports whether a guest or monitor has its side open.
 func (c *Chardev) FrontendOpen() bool {
+	if c.mux != nil {
+		return c.mux.open()
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.fe != nil && c.feOpen
+	return c.fe != nil && c.port.open
 }
 
 // InUse reports whether a front end is attached.
@@ -94,25 +113,28 @@ func (c *Chardev) Attach(fe Frontend) (Port, error) {
 	if c.mux != nil {
 		return c.mux.attach(fe)
 	}
-	return c.attachDirect(fe)
+	p := &port{fe: fe, open: true}
+	if err := c.take(p, false); err != nil {
+		return nil, err
+	}
+	return p, nil
 }
 
-func (c *Chardev) attachDirect(fe Frontend) (Port, error) {
+// take makes p the hold of c's front end. told is what the front end believes of
+// the other side.
+func (c *Chardev) take(p *port, told bool) error {
 	c.mu.Lock()
 	if c.fe != nil || c.closing {
 		c.mu.Unlock()
-		return nil, fmt.Errorf("Device '%s' is in use", c.id)
+		return fmt.Errorf("Device '%s' is in use", c.id)
 	}
-	c.fe = fe
-	c.feOpen = true
+	c.fe, c.port, c.told = p.fe, p, told
+	p.c.Store(c)
 	c.turn++
-	connected := c.connected
 	c.cond.Broadcast()
 	c.mu.Unlock()
-	if _, whole := fe.(ConnFrontend); connected && !whole {
-		c.call(func(fe Frontend) { fe.ChardevEvent(Opened) })
-	}
-	return &port{c}, nil
+	c.tell()
+	return nil
 }
 
 // call runs fn with the front end, if there is one, in such a way that Detach
@@ -140,6 +162,27 @@ func (c *Chardev) called() {
 	c.cond.Broadcast()
 }
 
+// tell tells the front end whether the other side is there, if it does not know.
+func (c *Chardev) tell() {
+	c.call(func(fe Frontend) {
+		_, whole := fe.(ConnFrontend)
+		for {
+			c.mu.Lock()
+			if c.fe != fe || whole || c.told == c.connected {
+				c.mu.Unlock()
+				return
+			}
+			c.told = c.connected
+			ev := Closed
+			if c.told {
+				ev = Opened
+			}
+			c.mu.Unlock()
+			fe.ChardevEvent(ev)
+		}
+	})
+}
+
 // close ends the device. The front end is told that the other side has gone.
 func (c *Chardev) close() {
 	// Output that was accepted is given a chance: what a guest last said
@@ -150,35 +193,30 @@ func (c *Chardev) close() {
 	c.cond.Broadcast()
 	c.mu.Unlock()
 	c.backend.stop()
-	if c.mux != nil {
-		c.mux.close()
+	c.late.done.Wait()
+	if c.log != nil {
+		c.log.close()
 	}
 }
 
 // setConnected notes that the other side has come or gone and tells the front end.
 func (c *Chardev) setConnected(on bool) {
 	c.mu.Lock()
-	changed := c.connected != on
 	c.connected = on
 	if !on {
 		c.out = c.out[:0]
 	}
 	c.mu.Unlock()
-	if changed {
-		ev := Closed
-		if on {
-			ev = Opened
-		}
-		c.call(func(fe Frontend) { fe.ChardevEvent(ev) })
-		if !on {
-			c.roomMade()
-		}
+	c.tell()
+	if !on {
+		c.roomMade()
 	}
 }
 
 // waitCredit waits until the front end can take input and returns how much, at
-// most max; 0 means that the device or the connection (per stop) is closing.
-func (c *Chardev) waitCredit(max int, stop *bool) int {
+// most max; 0 means that the device or the connection (per stop) is closing. When
+// it has to wait it calls stalled, unless that is nil, once.
+func (c *Chardev) waitCredit(max int, stop *bool, stalled func()) int {
 	for {
 		n := 0
 		c.mu.Lock()
@@ -187,6 +225,10 @@ func (c *Chardev) waitCredit(max int, stop *bool) int {
 		c.call(func(fe Frontend) { n = fe.CanReceive() })
 		if n > 0 {
 			return min(n, max)
+		}
+		if stalled != nil {
+			stalled()
+			stalled = nil
 		}
 		c.mu.Lock()
 		if c.closing || *stop {
@@ -203,6 +245,11 @@ func (c *Chardev) waitCredit(max int, stop *bool) int {
 // deliver hands input to the front end.
 func (c *Chardev) deliver(p []byte) {
 	c.call(func(fe Frontend) { fe.Receive(p) })
+}
+
+// event tells the front end of something that is no change of the connection.
+func (c *Chardev) event(ev Event) {
+	c.call(func(fe Frontend) { fe.ChardevEvent(ev) })
 }
 
 // takeOutput waits for output and moves up to len(p) bytes of it into p. It
@@ -229,11 +276,12 @@ func (c *Chardev) takeOutput(p []byte, stop *bool) int {
 // roomMade tells a front end whose Write was short that it may go on.
 func (c *Chardev) roomMade() {
 	c.mu.Lock()
-	fn := c.onRoom
-	if !c.short || len(c.out) > outputLimit/2 {
-		fn = nil
-	} else {
+	var fn func()
+	if c.short && len(c.out) <= outputLimit/2 && (c.log == nil || c.log.hasRoom()) {
 		c.short = false
+		if c.port != nil {
+			fn = c.port.writable()
+		}
 	}
 	c.mu.Unlock()
 	if fn != nil {
@@ -241,68 +289,40 @@ func (c *Chardev) roomMade() {
 	}
 }
 
-// port is the front end's side of a Chardev.
-type port struct{ c *Chardev }
-
-func (p *port) Write(b []byte) int {
-	c := p.c
+// write takes output; see Port.Write.
+func (c *Chardev) write(b []byte) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.connected || c.closing || c.discard {
-		return len(b)
+	n := len(b)
+	queued := c.direct == nil && c.connected && !c.closing
+	if queued {
+		n = min(n, outputLimit-len(c.out))
 	}
-	n := min(len(b), outputLimit-len(c.out))
+	if c.log != nil {
+		n = c.log.append(b[:n])
+	}
 	if n < len(b) {
 		c.short = true
 	}
-	if n > 0 {
+	switch {
+	case n == 0:
+	case c.direct != nil:
+		c.direct.output(b[:n])
+	case queued:
 		c.out = append(c.out, b[:n]...)
 		c.cond.Broadcast()
 	}
 	return n
 }
 
-func (p *port) OnWritable(fn func()) {
-	p.c.mu.Lock()
-	p.c.onRoom = fn
-	p.c.mu.Unlock()
-}
-
-func (p *port) AcceptInput() {
-	p.c.mu.Lock()
-	p.c.turn++
-	p.c.cond.Broadcast()
-	p.c.mu.Unlock()
-}
-
-func (p *port) Connected() bool {
-	p.c.mu.Lock()
-	defer p.c.mu.Unlock()
-	return p.c.connected
-}
-
-func (p *port) SendBreak() {
-	if b, ok := p.c.backend.(interface{ sendBreak() }); ok {
-		b.sendBreak()
-	}
-}
-
-func (p *port) SetOpen(open bool) {
-	p.c.mu.Lock()
-	p.c.feOpen = open
-	p.c.mu.Unlock()
-}
-
-func (p *port) SetParams(l LineParams) {
-	if b, ok := p.c.backend.(interface{ setParams(LineParams) }); ok {
-		b.setParams(l)
-	}
-}
-
-func (p *port) Detach() {
-	c := p.c
+// release ends p's hold.
+func (c *Chardev) release(p *port) {
 	c.mu.Lock()
-	c.fe, c.onRoom, c.short = nil, nil, false
+	if c.port != p {
+		c.mu.Unlock()
+		return
+	}
+	c.fe, c.port, c.short, c.told = nil, nil, false, false
 	conn := c.conn
 	c.cond.Broadcast()
 	c.mu.Unlock()
@@ -319,4 +339,21 @@ func (c *Chardev) waitIdle() {
 	for c.calling > 0 {
 		c.cond.Wait()
 	}
+}
+
+// Yank ends the device's connection, or its attempt to connect, at once, whatever
+// it waits for. It reports whether the device has a socket. It may be called from
+// any goroutine and does not block.
+func (c *Chardev) Yank() bool {
+	b, ok := c.backend.(*socketBackend)
+	if ok {
+		b.yank()
+	}
+	return ok
+}
+
+// HasSocket reports whether Yank can do something.
+func (c *Chardev) HasSocket() bool {
+	_, ok := c.backend.(*socketBackend)
+	return ok
 }

@@ -4,77 +4,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"sync"
+
+	"golang.org/x/sys/unix"
+
+	"govmd/internal/fd"
+	"govmd/internal/sock"
 )
 
-// fileBackend writes output to a file, and takes input from another.
+// fileBackend writes output to a file, and takes input from another. A pipe is
+// such a pair of files, too.
 type fileBackend struct {
-	cfg  FileConfig
-	out  *os.File
-	in   *os.File
-	conn *fileConn
+	kind string // "file" or "pipe"
+	fds  *fd.Table
+	open func(ctx context.Context, b *fileBackend) (in, out int, err error)
+	conn *fdConn
 	done sync.WaitGroup
 }
 
-func (b *fileBackend) start(ctx context.Context, c *Chardev) (err error) {
-	flags := os.O_WRONLY | os.O_CREATE
-	if b.cfg.Append {
-		flags |= os.O_APPEND
-	} else {
-		flags |= os.O_TRUNC
+func (b *fileBackend) start(ctx context.Context, c *Chardev) error {
+	in, out, err := b.open(ctx, b)
+	if err != nil {
+		return err
 	}
-	if b.out, err = openFile(ctx, b.cfg.Out, flags); err != nil {
-		return openError(b.cfg.Out, err)
-	}
-	if b.cfg.In != "" {
-		if b.in, err = openFile(ctx, b.cfg.In, os.O_RDONLY); err != nil {
-			_ = b.out.Close()
-			return openError(b.cfg.In, err)
+	release := func() {
+		_ = b.fds.CloseFD(out)
+		if in >= 0 && in != out {
+			_ = b.fds.CloseFD(in)
 		}
 	}
-	b.conn = &fileConn{b: b, eof: make(chan struct{})}
+	if b.conn, err = newFDConn(in, out); err != nil {
+		release()
+		return fmt.Errorf("%s: %w", b.kind, err)
+	}
 	c.setConnected(true) // from the first byte on
-	b.done.Add(1)
-	go func() {
-		defer b.done.Done()
+	b.done.Go(func() {
+		defer release()
+		defer b.conn.release()
 		c.serve(b.conn)
-	}()
+	})
 	return nil
-}
-
-// openFile opens a file. To open a pipe is to wait for its other end: when ctx
-// ends the wait is left to itself.
-func openFile(ctx context.Context, path string, flags int) (*os.File, error) {
-	type result struct {
-		f   *os.File
-		err error
-	}
-	opened := make(chan result, 1)
-	go func() {
-		f, err := os.OpenFile(path, flags, 0o666)
-		opened <- result{f, err}
-	}()
-	select {
-	case r := <-opened:
-		return r.f, r.err
-	case <-ctx.Done():
-		go func() {
-			if r := <-opened; r.f != nil {
-				_ = r.f.Close()
-			}
-		}()
-		return nil, context.Cause(ctx)
-	}
-}
-
-func openError(path string, err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
-	}
-	return fmt.Errorf("could not open '%s': %w", path, err)
 }
 
 func (b *fileBackend) stop() {
@@ -82,39 +52,77 @@ func (b *fileBackend) stop() {
 	b.done.Wait()
 }
 
-func (b *fileBackend) describe() string { return "file" }
+func (b *fileBackend) describe() string { return b.kind }
 
-// fileConn is a file as a connection that stays open at the end of its input.
-type fileConn struct {
-	b    *fileBackend
-	once sync.Once
-	eof  chan struct{}
-}
-
-func (f *fileConn) Write(p []byte) (int, error) { return f.b.out.Write(p) }
-
-func (f *fileConn) Read(p []byte) (int, error) {
-	if f.b.in != nil {
-		if n, err := f.b.in.Read(p); n > 0 || (err != nil && !errors.Is(err, io.EOF)) {
-			return n, err
-		}
+// openFiles opens the files of the back end "file".
+func (cfg FileConfig) open(ctx context.Context, b *fileBackend) (in, out int, err error) {
+	flags := unix.O_WRONLY | unix.O_CREAT
+	if cfg.Append {
+		flags |= unix.O_APPEND
+	} else {
+		flags |= unix.O_TRUNC
 	}
-	<-f.eof
-	return 0, io.EOF
+	if out, err = openFile(ctx, b.fds, cfg.Out, flags); err != nil {
+		return -1, -1, err
+	}
+	if cfg.In == "" {
+		return -1, out, nil
+	}
+	if in, err = openFile(ctx, b.fds, cfg.In, unix.O_RDONLY); err != nil {
+		_ = b.fds.CloseFD(out)
+		return -1, -1, err
+	}
+	return in, out, nil
 }
 
-func (f *fileConn) ReadMsg(p []byte) (int, []int, error) {
-	n, err := f.Read(p)
-	return n, nil, err
-}
-
-func (f *fileConn) Close() error {
-	f.once.Do(func() {
-		close(f.eof)
-		_ = f.b.out.Close()
-		if f.b.in != nil {
-			_ = f.b.in.Close()
+// open opens the named pipes PATH.in and PATH.out or, when they are not there,
+// PATH for both directions. They are opened for reading and writing, so that
+// neither this nor what follows depends on who is at the other end.
+func (cfg PipeConfig) open(ctx context.Context, b *fileBackend) (in, out int, err error) {
+	in, err = openFile(ctx, b.fds, cfg.Path+".in", unix.O_RDWR)
+	if err == nil {
+		if out, err = openFile(ctx, b.fds, cfg.Path+".out", unix.O_RDWR); err == nil {
+			return in, out, nil
 		}
-	})
-	return nil
+		_ = b.fds.CloseFD(in)
+	}
+	in, err = openFile(ctx, b.fds, cfg.Path, unix.O_RDWR)
+	return in, in, err
+}
+
+// openFile opens a file, which may be a set of descriptors. To open a pipe is to
+// wait for its other end: when ctx ends the wait is left to itself.
+func openFile(ctx context.Context, fds *fd.Table, path string, flags int) (int, error) {
+	type result struct {
+		fd  int
+		err error
+	}
+	opened := make(chan result, 1)
+	go func() {
+		fd, err := fds.OpenFD(path, flags, 0o666)
+		opened <- result{fd, err}
+	}()
+	select {
+	case r := <-opened:
+		if r.err != nil {
+			return -1, fmt.Errorf("Could not open '%s': %w", path, pathReason(r.err))
+		}
+		return r.fd, nil
+	case <-ctx.Done():
+		go func() {
+			if r := <-opened; r.err == nil {
+				_ = fds.CloseFD(r.fd)
+			}
+		}()
+		return -1, context.Cause(ctx)
+	}
+}
+
+// pathReason is why a file could not be opened.
+func pathReason(err error) error {
+	var pe *os.PathError
+	if errors.As(err, &pe) {
+		err = pe.Err
+	}
+	return sock.SystemText(err)
 }

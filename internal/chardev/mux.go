@@ -1,12 +1,13 @@
 package chardev
 
 import (
+	"context"
 	"fmt"
 	"sync"
 )
 
-// muxEscape is the key that introduces a command to a multiplexer: Ctrl-A.
-const muxEscape = 0x01
+// defaultEscape is the key that introduces a command to a multiplexer: Ctrl-A.
+const defaultEscape = 0x01
 
 // maxMux is how many front ends may share a device.
 const maxMux = 4
@@ -17,12 +18,23 @@ type MuxHooks struct {
 	Quit func() // Ctrl-A x
 }
 
+// MuxConfig is the back end "mux": front ends share the device Chardev.
+type MuxConfig struct {
+	Chardev string
+}
+
 // mux lets several front ends share one device: all write, one at a time reads.
-// Ctrl-A c goes to the next, Ctrl-A h shows the keys, Ctrl-A x ends the program,
-// Ctrl-A b sends a break, Ctrl-A Ctrl-A sends that key itself.
+// It is the back end of the device that they attach to, and the front end of the
+// device that they share. Ctrl-A c goes to the next, Ctrl-A h shows the keys,
+// Ctrl-A x ends the program, Ctrl-A b sends a break, Ctrl-A t shows the time of
+// each line, Ctrl-A Ctrl-A sends that key itself.
 type mux struct {
-	c    *Chardev
-	port Port
+	id     string
+	base   *Chardev // until start
+	port   Port     // on what is shared
+	escape byte
+
+	calls sync.Mutex // held while a front end is called; taken after the shared device's
 
 	mu      sync.Mutex // guards what follows; front ends are called without it
 	members []*muxPort
@@ -30,6 +42,7 @@ type mux struct {
 	escaped bool
 	hooks   MuxHooks
 	closing bool
+	stamps  stamper
 	// quitting is set when the end of the program was asked for.
 	quitting bool
 	changed  *sync.Cond    // input, who takes it, or closing has changed
@@ -53,24 +66,46 @@ type muxPort struct {
 	full   bool   // the front end took nothing, and has not called AcceptInput since
 }
 
-func newMux(c *Chardev) (*mux, error) {
-	m := &mux{c: c, port: &port{c}, fed: make(chan struct{})}
+func newMux(id string, base *Chardev, escape byte) *mux {
+	m := &mux{id: id, base: base, escape: escape, fed: make(chan struct{})}
 	m.changed = sync.NewCond(&m.mu)
-	if _, err := c.attachDirect(m); err != nil {
-		return nil, err
-	}
-	m.port.OnWritable(m.room)
-	go m.feed()
-	return m, nil
+	return m
 }
 
-// close ends feed; the back end has ended before.
-func (m *mux) close() {
+// start implements backend.
+func (m *mux) start(_ context.Context, c *Chardev) error {
+	p, err := m.base.Attach(m)
+	if err != nil {
+		return err
+	}
+	c.mux, m.port = m, p
+	p.SetOpen(false)
+	p.OnWritable(m.room)
+	go m.feed()
+	return nil
+}
+
+// stop implements backend.
+func (m *mux) stop() {
+	m.port.Detach()
 	m.mu.Lock()
 	m.closing = true
 	m.changed.Broadcast()
 	m.mu.Unlock()
 	<-m.fed
+}
+
+// describe implements backend.
+func (m *mux) describe() string { return "mux" }
+
+// sendBreak implements what Chardev.sendBreak looks for.
+func (m *mux) sendBreak() { m.port.SendBreak() }
+
+// call runs fn, which calls a front end.
+func (m *mux) call(fn func()) {
+	m.calls.Lock()
+	defer m.calls.Unlock()
+	fn()
 }
 
 // feed hands input to the front ends as they take it.
@@ -83,7 +118,10 @@ func (m *mux) feed() {
 			return
 		}
 		took := 0
-		m.c.call(func(Frontend) {
+		m.call(func() {
+			if m.isGone(p) {
+				return
+			}
 			if took = min(p.fe.CanReceive(), n); took > 0 {
 				p.fe.Receive(buf[:took])
 			}
@@ -95,6 +133,12 @@ func (m *mux) feed() {
 		p.full = took <= 0 && p.turn == turn
 		m.mu.Unlock()
 	}
+}
+
+func (m *mux) isGone(p *muxPort) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return p.gone
 }
 
 // waitInput waits for input that a front end may take, copies it to buf, and
@@ -129,25 +173,40 @@ func (c *Chardev) SetMuxHooks(h MuxHooks) {
 }
 
 func (m *mux) attach(fe Frontend) (Port, error) {
-	p := &muxPort{m: m, fe: fe}
-	if !m.place(p) {
-		return nil, fmt.Errorf("Device '%s' is in use: a multiplexer takes %d front ends", m.c.id, maxMux)
+	if whole, ok := fe.(ConnFrontend); ok {
+		return m.attachWhole(whole)
 	}
-	m.c.call(func(Frontend) {
+	p := &muxPort{m: m, fe: fe}
+	if err := m.join(p); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// join makes p one of the front ends.
+func (m *mux) join(p *muxPort) error {
+	if !m.place(p) {
+		return fmt.Errorf("Device '%s' is in use: a multiplexer takes %d front ends", m.id, maxMux)
+	}
+	m.port.SetOpen(true)
+	m.call(func() {
 		if m.port.Connected() {
-			fe.ChardevEvent(Opened)
+			p.fe.ChardevEvent(Opened)
 		}
-		if m.focused() == fe {
-			fe.ChardevEvent(MuxIn)
+		if m.focused() == p.fe {
+			p.fe.ChardevEvent(MuxIn)
 		}
 	})
-	return p, nil
+	return nil
 }
 
 // place gives p the place of a front end that has gone, or one more if there is room.
 func (m *mux) place(p *muxPort) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.closing {
+		return false
+	}
 	for i, x := range m.members {
 		if x.gone {
 			m.members[i] = p
@@ -178,12 +237,12 @@ func (m *mux) Receive(p []byte) {
 	for _, b := range p {
 		m.mu.Lock()
 		escaped := m.escaped
-		m.escaped = !escaped && b == muxEscape
+		m.escaped = !escaped && b == m.escape
 		m.mu.Unlock()
 		switch {
 		case escaped:
 			m.command(b)
-		case b != muxEscape:
+		case b != m.escape:
 			m.input(b)
 		}
 	}
@@ -204,7 +263,7 @@ func (m *mux) input(b byte) {
 
 func (m *mux) command(b byte) {
 	switch b {
-	case muxEscape:
+	case m.escape:
 		m.input(b)
 	case 'c':
 		m.next()
@@ -218,19 +277,37 @@ func (m *mux) command(b byte) {
 			quit()
 		}
 	case 'b':
-		if fe := m.focused(); fe != nil {
-			fe.ChardevEvent(Break)
-		}
+		m.toFocus(Break)
+	case 't':
+		m.mu.Lock()
+		m.stamps.toggle()
+		m.mu.Unlock()
 	case 'h', '?':
-		m.say("\r\nC-a h    print this help\r\n" +
-			"C-a x    end the program\r\n" +
-			"C-a b    send a break\r\n" +
-			"C-a c    switch between console and monitor\r\n" +
-			"C-a C-a  send C-a\r\n")
+		k := keyName(m.escape)
+		m.say("\r\n" + k + " h    print this help\r\n" +
+			k + " x    end the program\r\n" +
+			k + " b    send a break\r\n" +
+			k + " t    show the time of each line, or no more\r\n" +
+			k + " c    switch between console and monitor\r\n" +
+			k + " " + k + "  send " + k + "\r\n")
 	}
 }
 
+// keyName is how a key is written: "C-a".
+func keyName(b byte) string {
+	if b > 0 && b < 27 {
+		return "C-" + string(rune('a'-1+b))
+	}
+	return fmt.Sprintf("0x%02x", b)
+}
+
 func (m *mux) say(text string) { m.port.Write([]byte(text)) }
+
+func (m *mux) toFocus(ev Event) {
+	if fe := m.focused(); fe != nil {
+		m.call(func() { fe.ChardevEvent(ev) })
+	}
+}
 
 // next moves the focus to the next front end.
 func (m *mux) next() {
@@ -247,26 +324,32 @@ func (m *mux) next() {
 	if from == to {
 		return
 	}
-	if from != nil {
-		from.ChardevEvent(MuxOut)
-	}
-	if to != nil {
-		to.ChardevEvent(MuxIn)
-	}
+	m.call(func() {
+		if from != nil {
+			from.ChardevEvent(MuxOut)
+		}
+		if to != nil {
+			to.ChardevEvent(MuxIn)
+		}
+	})
 }
 
 // ChardevEvent implements Frontend.
 func (m *mux) ChardevEvent(ev Event) {
 	if ev == Break {
-		if fe := m.focused(); fe != nil {
-			fe.ChardevEvent(ev)
-		}
+		m.toFocus(ev)
 		return
 	}
 	for _, p := range m.present() {
-		p.fe.ChardevEvent(ev)
+		m.call(func() {
+			if !m.isGone(p) {
+				p.fe.ChardevEvent(ev)
+			}
+		})
 	}
 }
+
+func (m *mux) open() bool { return len(m.present()) > 0 }
 
 func (m *mux) present() []*muxPort {
 	m.mu.Lock()
@@ -286,19 +369,22 @@ func (m *mux) room() {
 		fn := p.onRoom
 		m.mu.Unlock()
 		if fn != nil {
-			fn()
+			m.call(fn)
 		}
 	}
 }
 
-func (p *muxPort) Write(b []byte) int { return p.m.port.Write(b) }
+// Write implements Port.
+func (p *muxPort) Write(b []byte) int { return p.m.write(b) }
 
+// OnWritable implements Port.
 func (p *muxPort) OnWritable(fn func()) {
 	p.m.mu.Lock()
 	p.onRoom = fn
 	p.m.mu.Unlock()
 }
 
+// AcceptInput implements Port.
 func (p *muxPort) AcceptInput() {
 	p.m.mu.Lock()
 	defer p.m.mu.Unlock()
@@ -307,15 +393,23 @@ func (p *muxPort) AcceptInput() {
 	p.m.changed.Broadcast()
 }
 
-func (p *muxPort) Connected() bool        { return p.m.port.Connected() }
-func (p *muxPort) SendBreak()             { p.m.port.SendBreak() }
-func (p *muxPort) SetOpen(bool)           {}
+// Connected implements Port.
+func (p *muxPort) Connected() bool { return p.m.port.Connected() }
+
+// SendBreak implements Port.
+func (p *muxPort) SendBreak() { p.m.port.SendBreak() }
+
+// SetOpen implements Port: the shared device is open while anybody is there.
+func (p *muxPort) SetOpen(bool) {}
+
+// SetParams implements Port.
 func (p *muxPort) SetParams(l LineParams) { p.m.port.SetParams(l) }
 
+// Detach implements Port.
 func (p *muxPort) Detach() {
 	p.m.mu.Lock()
 	p.gone, p.input = true, nil
 	p.m.mu.Unlock()
-	// A call that is under way ends before this returns.
-	p.m.c.waitIdle()
+	p.m.port.SetOpen(p.m.open())
+	p.m.call(func() {}) // a call that is under way ends before this returns
 }

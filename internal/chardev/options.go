@@ -1,196 +1,232 @@
 package chardev
 
 import (
+	"errors"
 	"fmt"
-	"maps"
 	"slices"
-	"strings"
+	"strconv"
 
 	"govmd/internal/option"
+	"govmd/internal/sock"
 )
 
 // Schema is the option -chardev: the keys of all back ends.
 var Schema = &option.Schema{
 	Name: "chardev", Implied: "backend",
 	Keys: []option.Key{
-		{Name: "backend", Help: "null, file, stdio or socket"},
-		{Name: "path", Help: "file, or Unix socket"},
+		{Name: "backend", Help: "null, file, pipe, pty, stdio, serial, socket, udp, ringbuf or mux"},
+		{Name: "path", Help: "file, pipe, serial line, or Unix socket"},
 		{Name: "input-path", Help: "file that input is read from"},
 		{Name: "append", Type: option.Bool, Help: "add to the file rather than replacing it"},
 		{Name: "signal", Type: option.Bool, Help: "whether Ctrl-C acts on the program"},
 		{Name: "host", Help: "address to listen on or to connect to"},
-		{Name: "port", Help: "TCP port"},
+		{Name: "port", Help: "TCP or UDP port"},
+		{Name: "fd", Help: "inherited descriptor of a socket"},
+		{Name: "to", Type: option.Number, Help: "listen on a free port up to this one"},
+		{Name: "localaddr", Help: "UDP address to be bound to"},
+		{Name: "localport", Help: "UDP port to be bound to"},
 		{Name: "ipv4", Type: option.Bool, Help: "use IPv4"},
 		{Name: "ipv6", Type: option.Bool, Help: "use IPv6"},
+		{Name: "abstract", Type: option.Bool, Help: "Unix socket in the abstract name space"},
+		{Name: "tight", Type: option.Bool, Help: "do not pad its name", Default: "on"},
 		{Name: "server", Type: option.Bool, Help: "listen rather than connect"},
 		{Name: "wait", Type: option.Bool, Help: "wait for the first client"},
+		{Name: "telnet", Type: option.Bool, Help: "speak telnet"},
+		{Name: "tn3270", Type: option.Bool, Help: "not supported"},
+		{Name: "websocket", Type: option.Bool, Help: "not supported"},
+		{Name: "tls-creds", Help: "ID of TLS credentials"},
+		{Name: "tls-authz", Help: "ID of the object that decides about clients"},
 		{Name: "delay", Type: option.Bool, Help: "collect small writes"},
 		{Name: "nodelay", Type: option.Bool, Help: "send small writes at once"},
 		{Name: "reconnect", Type: option.Number, Help: "seconds between attempts to connect"},
+		{Name: "size", Type: option.Size, Help: "size of the ring buffer"},
+		{Name: "chardev", Help: "device that front ends share"},
 		{Name: "mux", Type: option.Bool, Help: "let several front ends take turns"},
+		{Name: "logfile", Help: "file that output is copied to"},
+		{Name: "logappend", Type: option.Bool, Help: "add to that file rather than replacing it"},
 	},
 }
 
-// Backends lists the back ends that -chardev takes.
-func Backends() []string { return slices.Sorted(maps.Keys(keysOf)) }
+// Backends lists the back ends that there are.
+func Backends() []string {
+	return []string{"file", "memory", "mux", "null", "pipe", "pty", "ringbuf", "serial", "socket", "stdio", "udp"}
+}
 
 // unsupported are QEMU's back ends that are refused by name.
 var unsupported = []string{
-	"pipe", "pty", "serial", "tty", "parallel", "parport", "udp", "memory", "ringbuf", "msmouse", "wctablet",
-	"braille", "testdev", "console", "vc", "spicevmc", "spiceport", "dbus", "qemu-vdagent",
+	"parallel", "parport", "msmouse", "wctablet", "braille", "testdev", "vc", "spicevmc", "spiceport",
+	"dbus", "qemu-vdagent",
+}
+
+// common are the keys that go with every back end.
+var common = []string{"backend", "mux", "logfile", "logappend"}
+
+// keysOf says which keys each back end takes beside the common ones.
+var keysOf = map[string][]string{
+	"null":    {},
+	"pty":     {},
+	"file":    {"path", "append", "input-path"},
+	"pipe":    {"path"},
+	"serial":  {"path"},
+	"stdio":   {"signal"},
+	"ringbuf": {"size"},
+	"mux":     {"chardev"},
+	"udp":     {"host", "port", "localaddr", "localport", "ipv4", "ipv6"},
+	"socket": {"path", "host", "port", "fd", "to", "ipv4", "ipv6", "abstract", "tight", "server", "wait", "telnet",
+		"tn3270", "websocket", "tls-creds", "tls-authz", "delay", "nodelay", "reconnect"},
 }
 
 // FromOptions makes a Config of a checked -chardev.
 func FromOptions(o *option.Opts) (Config, error) {
 	if o.ID == "" {
-		return Config{}, fmt.Errorf("Parameter 'id' is missing")
+		return Config{}, errors.New("chardev: no id specified")
 	}
 	cfg, err := fromOptions(o.Str("backend"), o)
 	cfg.ID = o.ID
-	cfg.Mux = cfg.Mux || o.Bool("mux", false)
 	return cfg, err
 }
 
-// keysOf says which keys each back end takes beside mux.
-var keysOf = map[string][]string{
-	"null":   {},
-	"file":   {"path", "append", "input-path"},
-	"stdio":  {"signal"},
-	"socket": {"path", "host", "port", "ipv4", "ipv6", "server", "wait", "delay", "nodelay", "reconnect"},
-}
+// aliasOf are other names of back ends.
+var aliasOf = map[string]string{"memory": "ringbuf", "tty": "serial"}
 
 func fromOptions(kind string, o *option.Opts) (cfg Config, err error) {
+	if kind == "" {
+		return cfg, fmt.Errorf(`chardev: "%s" missing backend`, o.ID)
+	}
+	if real, ok := aliasOf[kind]; ok {
+		kind = real
+	}
 	keys, known := keysOf[kind]
 	if !known {
-		for _, u := range unsupported {
-			if u == kind {
-				return cfg, fmt.Errorf("chardev back end '%s' is not supported", kind)
-			}
-		}
-		if kind == "" {
-			return cfg, fmt.Errorf("chardev: '%s' missing parameter 'backend'", o.ID)
+		if slices.Contains(unsupported, kind) {
+			return cfg, fmt.Errorf("chardev back end '%s' is not supported", kind)
 		}
 		return cfg, fmt.Errorf("'%s' is not a valid char driver name", kind)
 	}
 	for _, it := range o.List {
-		if !contains(keys, it.Key) && it.Key != "mux" && it.Key != "backend" {
+		if !slices.Contains(keys, it.Key) && !slices.Contains(common, it.Key) {
 			return cfg, fmt.Errorf("Parameter '%s' does not go with chardev back end '%s'", it.Key, kind)
 		}
 	}
-	switch kind {
-	case "null":
-		cfg.Backend = NullConfig{}
-	case "stdio":
-		cfg.Backend = StdioConfig{Signal: o.Bool("signal", true)}
-	case "file":
-		if o.Str("path") == "" {
-			return cfg, fmt.Errorf("chardev: file: no filename given")
-		}
-		cfg.Backend = FileConfig{Out: o.Str("path"), Append: o.Bool("append", false), In: o.Str("input-path")}
-	case "socket":
-		cfg.Backend, err = socketOptions(o)
-	}
+	cfg.Mux = o.Bool("mux", false)
+	cfg.Log = LogConfig{o.Str("logfile"), o.Bool("logappend", false)}
+	cfg.Backend, err = backendOptions(kind, o)
 	return cfg, err
 }
 
-func contains(list []string, s string) bool {
-	for _, x := range list {
-		if x == s {
-			return true
+func backendOptions(kind string, o *option.Opts) (any, error) {
+	need := func(key, text string) error {
+		if !o.Has(key) {
+			return errors.New("chardev: " + text)
 		}
+		return nil
 	}
-	return false
+	switch kind {
+	case "null":
+		return NullConfig{}, nil
+	case "pty":
+		return PTYConfig{}, nil
+	case "stdio":
+		return StdioConfig{Signal: o.Bool("signal", true)}, nil
+	case "file":
+		return FileConfig{Out: o.Str("path"), Append: o.Bool("append", false), In: o.Str("input-path")}, need("path", "file: no filename given")
+	case "pipe":
+		return PipeConfig{o.Str("path")}, need("path", "pipe: no device path given")
+	case "serial":
+		return SerialConfig{o.Str("path")}, need("path", "serial/tty: no device path given")
+	case "ringbuf":
+		return RingConfig{o.Size("size", 0)}, nil
+	case "mux":
+		return MuxConfig{o.Str("chardev")}, need("chardev", "mux: no chardev given")
+	case "udp":
+		return udpOptions(o)
+	}
+	return socketOptions(o)
+}
+
+// given returns the value of a switch, nil when it was not given.
+func given(o *option.Opts, key string) *bool {
+	if !o.Has(key) {
+		return nil
+	}
+	on := o.Bool(key, false)
+	return &on
+}
+
+func udpOptions(o *option.Opts) (UDPConfig, error) {
+	u := UDPConfig{Remote: sock.Address{Type: sock.TypeInet, Branch: &sock.Inet{
+		Host: o.Str("host"), Port: o.Str("port"), IPv4: given(o, "ipv4"), IPv6: given(o, "ipv6"),
+	}}}
+	if o.Str("port") == "" {
+		return u, errors.New("chardev: udp: remote port not specified")
+	}
+	if o.Has("localaddr") || o.Has("localport") {
+		local := sock.NewInet(o.Str("localaddr"), o.Str("localport"))
+		u.Local = &local
+	}
+	return u, nil
 }
 
 func socketOptions(o *option.Opts) (SocketConfig, error) {
 	s := SocketConfig{
-		Path: o.Str("path"), Host: o.Str("host"), Port: o.Str("port"),
-		Server: o.Bool("server", false), NoDelay: o.Bool("nodelay", !o.Bool("delay", true)),
+		Server: o.Bool("server", false), NoDelay: o.Bool("nodelay", !o.Bool("delay", true)), Telnet: o.Bool("telnet", false),
+		Creds: o.Str("tls-creds"), AuthzID: o.Str("tls-authz"),
 	}
 	var err error
+	if s.Addr, err = socketAddress(o); err != nil {
+		return s, err
+	}
 	if s.Reconnect, err = o.Int("reconnect", 0); err != nil {
 		return s, err
 	}
 	s.Wait = o.Bool("wait", s.Server)
-	s.IPv4Only = o.Bool("ipv4", false) && !o.Bool("ipv6", false) || o.Has("ipv6") && !o.Bool("ipv6", true)
-	s.IPv6Only = o.Bool("ipv6", false) && !o.Bool("ipv4", false) || o.Has("ipv4") && !o.Bool("ipv4", true)
+	for _, key := range []string{"tn3270", "websocket"} {
+		if o.Bool(key, false) {
+			return s, fmt.Errorf("chardev: socket: '%s' is not supported", key)
+		}
+	}
 	switch {
-	case s.Path == "" && s.Host == "" && s.Port == "":
-		return s, fmt.Errorf("chardev: socket: no host given")
-	case s.Path != "" && (s.Host != "" || s.Port != ""):
-		return s, fmt.Errorf("Parameter 'path' does not go with 'host' and 'port'")
-	case s.Path == "" && s.Port == "":
-		return s, fmt.Errorf("chardev: socket: no port given")
-	case len(s.Path) > maxUnixPath:
-		return s, fmt.Errorf("UNIX socket path '%s' is too long: Path must be less than %d bytes", s.Path, maxUnixPath+1)
-	case s.Server && s.Reconnect > 0:
-		return s, fmt.Errorf("'reconnect' option is incompatible with socket in server listen mode")
+	case o.Has("delay") && o.Has("nodelay"):
+		return s, errors.New("'delay' and 'nodelay' are mutually exclusive")
 	case !s.Server && o.Has("wait"):
-		return s, fmt.Errorf("'wait' option is incompatible with socket in client connect mode")
+		return s, errors.New("'wait' option is incompatible with socket in client connect mode")
 	}
-	return s, nil
+	return s, s.check()
 }
 
-// maxUnixPath is the longest name of a Unix socket (sockaddr_un).
-const maxUnixPath = 107
-
-// ParseShort reads the short form of a character device that -serial, -qmp,
-// -monitor and -debugcon take: "stdio", "null", "file:PATH",
-// "unix:PATH,server=on,wait=off", "tcp:HOST:PORT,...", each of which "mon:" may
-// precede where the device is shared with a monitor (mux is true then).
-func ParseShort(id, text string) (cfg Config, mux bool, err error) {
-	if rest, ok := strings.CutPrefix(text, "mon:"); ok {
-		mux, text = true, rest
+// socketAddress is where a socket is to be.
+func socketAddress(o *option.Opts) (a sock.Address, err error) {
+	kinds := 0
+	for _, key := range []string{"path", "fd", "host"} {
+		if o.Has(key) {
+			kinds++
+		}
 	}
-	head, rest, _ := strings.Cut(text, ":")
-	kind, opts, _ := strings.Cut(text, ",")
 	switch {
-	case kind == "null" || kind == "stdio":
-		cfg, err = short(kind, opts)
-	case head == "file":
-		cfg.Backend = FileConfig{Out: rest}
-		if rest == "" {
-			err = fmt.Errorf("chardev: file: no filename given")
+	case kinds > 1:
+		return a, errors.New("None or one of 'path', 'fd' or 'host' option required.")
+	case o.Has("path"):
+		return sock.Address{Type: sock.TypeUnix, Branch: &sock.Unix{
+			Path: o.Str("path"), Abstract: given(o, "abstract"), Tight: given(o, "tight"),
+		}}, nil
+	case o.Has("fd"):
+		if n, err := strconv.ParseUint(o.Str("fd"), 10, 31); err != nil || n <= 2 {
+			return a, fmt.Errorf("Unable to parse FD number %s", o.Str("fd"))
 		}
-	case head == "unix":
-		path, opts, _ := strings.Cut(rest, ",")
-		cfg, err = short("socket", joinOptions("path="+path, opts))
-	case head == "tcp":
-		addr, opts, _ := strings.Cut(rest, ",")
-		i := strings.LastIndexByte(addr, ':')
-		if i < 0 {
-			return cfg, mux, fmt.Errorf("'%s' is not of the form tcp:HOST:PORT", text)
+		return sock.NewFD(o.Str("fd")), nil
+	case !o.Has("host"):
+		return a, errors.New("chardev: socket: no host given")
+	case !o.Has("port"):
+		return a, errors.New("chardev: socket: no port given")
+	}
+	i := &sock.Inet{Host: o.Str("host"), Port: o.Str("port"), IPv4: given(o, "ipv4"), IPv6: given(o, "ipv6")}
+	if o.Has("to") {
+		n := o.Number("to", 0)
+		if n > 65535 {
+			return a, fmt.Errorf("Value '%s' is too large for parameter 'to'", o.Str("to"))
 		}
-		host := strings.Trim(addr[:i], "[]")
-		cfg, err = short("socket", joinOptions("host="+host+",port="+addr[i+1:], opts))
-	default:
-		err = fmt.Errorf("'%s' is not a character device that is supported: null, stdio, file:PATH, unix:PATH and tcp:HOST:PORT are", text)
+		to := uint16(n)
+		i.To = &to
 	}
-	cfg.ID = id
-	return cfg, mux, err
-}
-
-func joinOptions(a, b string) string {
-	if b == "" {
-		return a
-	}
-	return a + "," + b
-}
-
-func short(kind, opts string) (Config, error) {
-	list := option.Parse(opts, "")
-	for i, it := range list {
-		// "server,nowait" is how it was written before options had values.
-		if it.Short && it.Key == "nowait" {
-			list[i] = option.Item{Key: "wait", Value: "off"}
-		}
-		if it.Short && it.Key == "nodelay" {
-			list[i] = option.Item{Key: "nodelay", Value: "on"}
-		}
-	}
-	o, err := Schema.Check(list)
-	if err != nil {
-		return Config{}, err
-	}
-	return fromOptions(kind, o)
+	return sock.Address{Type: sock.TypeInet, Branch: i}, nil
 }

@@ -6,74 +6,206 @@ import (
 	"fmt"
 	"sort"
 	"sync"
+
+	"govmd/internal/fd"
+	"govmd/internal/qmp"
+	"govmd/internal/sock"
 )
 
 // Registry holds the character devices of one machine. Its zero value is ready
-// to use. It changes on the control lane only; looking up is safe anywhere.
+// to use. Which devices there are, and who uses which, changes on the control
+// lane only; looking up is safe anywhere.
 type Registry struct {
-	mu   sync.Mutex
-	devs map[string]*Chardev
+	// FDs is what files are opened from; nil for plain files.
+	FDs *fd.Table
+	// TLS and Authz find objects by their IDs; nil where there are none. They are
+	// called where Add is, or on the control lane.
+	TLS   func(id string) (sock.TLSCreds, error)
+	Authz func(id string) (sock.Authz, error)
+	// Warn is told what a user should know and no client hears of; nil for nobody.
+	Warn func(text string)
+	// Escape is the key that introduces a multiplexer's commands; 0 for Ctrl-A.
+	Escape byte
+	// Hooks are what the keys of multiplexers do.
+	Hooks MuxHooks
+	// Post has a function run on the control lane, in its turn; it returns false
+	// when that is over. Nil runs it at once.
+	Post func(func()) bool
+
+	mu      sync.Mutex
+	devs    map[string]*Chardev
+	opening map[string]bool // IDs of devices that are being opened
+	stdio   bool            // one of them is stdio
+	closing bool
+	pending sync.WaitGroup // what goes on in the background
+	life    context.Context
+	end     context.CancelFunc
+}
+
+func (r *Registry) warn(format string, args ...any) {
+	if r.Warn != nil {
+		r.Warn(fmt.Sprintf(format, args...))
+	}
+}
+
+func (r *Registry) escape() byte {
+	if r.Escape == 0 {
+		return defaultEscape
+	}
+	return r.Escape
 }
 
 // Add opens a character device. With SocketConfig.Wait it returns when the first
 // client is there. When ctx ends first there is no device, and the error wraps
-// ctx's cause; afterwards ctx is not used.
+// ctx's cause; afterwards ctx is not used. With Config.Mux there are two devices:
+// ID-base, and ID, which shares it.
 func (r *Registry) Add(ctx context.Context, cfg Config) (*Chardev, error) {
-	if err := r.admit(cfg); err != nil {
+	if err := r.resolve(&cfg); err != nil {
 		return nil, err
 	}
-	b, err := cfg.backend()
+	names, done, err := r.takenFD(nil, &cfg)
 	if err != nil {
 		return nil, err
 	}
-	c := newChardev(cfg.ID, b)
-	if err := b.start(ctx, c); err != nil {
+	defer done()
+	return r.add(ctx, cfg, names)
+}
+
+func (r *Registry) add(ctx context.Context, cfg Config, names *sock.Names) (*Chardev, error) {
+	if !cfg.Mux {
+		return r.addOne(ctx, cfg, names)
+	}
+	id := cfg.ID
+	cfg.ID, cfg.Mux = id+"-base", false
+	if r.Get(id) != nil {
+		return nil, existsError(id)
+	}
+	// The multiplexer comes before the wait for a client: its keys work from the
+	// first one on.
+	s, isSocket := cfg.Backend.(SocketConfig)
+	wait := isSocket && s.Wait
+	if wait {
+		s.Wait = false
+		cfg.Backend = s
+	}
+	base, err := r.addOne(ctx, cfg, names)
+	if err != nil {
 		return nil, err
 	}
-	if err := c.complete(ctx, cfg); err != nil {
-		c.close()
+	m, err := r.addOne(ctx, Config{ID: id, Backend: MuxConfig{cfg.ID}}, nil)
+	if err == nil && wait {
+		b := base.backend.(*socketBackend)
+		if err = b.waitFirst(ctx); err != nil {
+			r.forget(m)
+			m.close()
+		}
+	}
+	if err != nil {
+		r.forget(base)
+		base.close()
+		return nil, err
+	}
+	return m, nil
+}
+
+func (r *Registry) addOne(ctx context.Context, cfg Config, names *sock.Names) (*Chardev, error) {
+	done, err := r.admit(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	c, err := r.open(ctx, cfg, names)
+	if err != nil {
 		return nil, err
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.closing {
+		r.pending.Go(c.close)
+		return nil, errClosing
+	}
 	if r.devs == nil {
 		r.devs = map[string]*Chardev{}
 	}
 	r.devs[cfg.ID] = c
+	c.SetMuxHooks(r.Hooks)
 	return c, nil
 }
 
-// admit refuses what cannot be there twice.
-func (r *Registry) admit(cfg Config) error {
+var errClosing = errors.New("The machine is shutting down")
+
+func existsError(id string) error { return fmt.Errorf("Chardev with id '%s' already exists", id) }
+
+// admit refuses what cannot be there twice, and keeps its place until done is
+// called.
+func (r *Registry) admit(cfg Config) (done func(), err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if _, dup := r.devs[cfg.ID]; dup {
-		return fmt.Errorf("Chardev with id '%s' already exists", cfg.ID)
+	if _, dup := r.devs[cfg.ID]; dup || r.opening[cfg.ID] {
+		return nil, existsError(cfg.ID)
 	}
-	if _, ok := cfg.Backend.(StdioConfig); !ok {
-		return nil
-	}
-	for _, c := range r.devs {
-		if _, ok := c.backend.(*stdioBackend); ok {
-			return errors.New("cannot use stdio by multiple character devices")
-		}
-	}
-	return nil
+	return r.reserve(cfg)
 }
 
-// complete does what follows the start of the back end.
-func (c *Chardev) complete(ctx context.Context, cfg Config) error {
-	if cfg.Mux {
-		m, err := newMux(c)
-		if err != nil {
-			return err
+// reserve is the part of admit for a device that may take another's place.
+func (r *Registry) reserve(cfg Config) (done func(), err error) {
+	switch {
+	case r.closing:
+		return nil, errClosing
+	case r.opening[cfg.ID]:
+		return nil, fmt.Errorf("Chardev '%s' is being changed", cfg.ID)
+	}
+	_, stdio := cfg.Backend.(StdioConfig)
+	if stdio {
+		taken := r.stdio
+		for _, c := range r.devs {
+			_, is := c.backend.(*stdioBackend)
+			taken = taken || is
 		}
-		c.mux = m
+		if taken {
+			return nil, errors.New("cannot use stdio by multiple character devices")
+		}
+		r.stdio = true
 	}
-	if w, ok := c.backend.(waiter); ok {
-		return w.wait(ctx)
+	if r.opening == nil {
+		r.opening = map[string]bool{}
 	}
-	return nil
+	r.opening[cfg.ID] = true
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.opening, cfg.ID)
+		r.stdio = r.stdio && !stdio
+	}, nil
+}
+
+// open makes a device that is not in the registry yet.
+func (r *Registry) open(ctx context.Context, cfg Config, names *sock.Names) (*Chardev, error) {
+	b, err := r.make(cfg, names)
+	if err != nil {
+		return nil, err
+	}
+	c := newChardev(cfg.ID, b)
+	if cfg.Log.File != "" {
+		if c.log, err = openLog(ctx, r.FDs, cfg.Log.File, cfg.Log.Append); err != nil {
+			return nil, err
+		}
+		c.log.room = c.roomMade
+		c.log.run()
+	}
+	if err := b.start(ctx, c); err != nil {
+		if c.log != nil {
+			c.log.close()
+		}
+		return nil, err
+	}
+	if w, ok := b.(waiter); ok {
+		if err := w.wait(ctx); err != nil {
+			c.close()
+			return nil, err
+		}
+	}
+	return c, nil
 }
 
 // Get returns the device of that ID, or nil.
@@ -97,22 +229,34 @@ func (r *Registry) All() []*Chardev {
 
 // Remove closes the device of that ID. One that is in use is not removed.
 func (r *Registry) Remove(id string) error {
+	c, err := r.take(id)
+	if err == nil {
+		c.close()
+	}
+	return err
+}
+
+// take takes a device that nobody uses out of the registry, to be closed.
+func (r *Registry) take(id string) (*Chardev, error) {
 	c := r.Get(id)
 	if c == nil {
-		return fmt.Errorf("Chardev '%s' not found", id)
+		return nil, notFound(id)
 	}
 	if c.InUse() {
-		return fmt.Errorf("Chardev '%s' is busy", id)
+		return nil, fmt.Errorf("Chardev '%s' is busy", id)
 	}
 	r.forget(c)
-	c.close()
-	return nil
+	return c, nil
 }
+
+func notFound(id string) error { return fmt.Errorf("Chardev '%s' not found", id) }
 
 func (r *Registry) forget(c *Chardev) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	delete(r.devs, c.id)
+	if r.devs[c.id] == c {
+		delete(r.devs, c.id)
+	}
 }
 
 // Attach makes fe the front end of the device with that ID.
@@ -124,9 +268,62 @@ func (r *Registry) Attach(id string, fe Frontend) (Port, error) {
 	return c.Attach(fe)
 }
 
+// background runs fn, which opens or closes something, beside the control lane.
+// Its context ends when the registry closes. It returns false when that was so
+// already.
+func (r *Registry) background(fn func(context.Context)) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closing {
+		return false
+	}
+	if r.life == nil {
+		r.life, r.end = context.WithCancel(context.Background())
+	}
+	ctx := r.life
+	r.pending.Go(func() { fn(ctx) })
+	return true
+}
+
+// AddFor opens a character device for a command. It is called on the control lane
+// and does not wait: done is called from anywhere with the result.
+func (r *Registry) AddFor(ctx *qmp.Context, cfg Config, done func(*Chardev, error)) {
+	r.later(ctx, cfg, done, func(life context.Context, cfg Config, names *sock.Names) {
+		done(r.add(life, cfg, names))
+	})
+}
+
+// later prepares cfg and has fn run in the background.
+func (r *Registry) later(ctx *qmp.Context, cfg Config, done func(*Chardev, error), fn func(context.Context, Config, *sock.Names)) {
+	err := r.resolve(&cfg)
+	var names *sock.Names
+	close := func() {}
+	if err == nil {
+		names, close, err = r.takenFD(ctx, &cfg)
+	}
+	if err != nil {
+		done(nil, err)
+		return
+	}
+	if !r.background(func(life context.Context) {
+		defer close()
+		fn(life, cfg, names)
+	}) {
+		close()
+		done(nil, errClosing)
+	}
+}
+
 // Close ends all devices: output that was taken is given a moment to leave, and
 // terminals and socket names are put back as they were.
 func (r *Registry) Close() {
+	r.mu.Lock()
+	r.closing = true
+	if r.end != nil {
+		r.end()
+	}
+	r.mu.Unlock()
+	r.pending.Wait()
 	var all sync.WaitGroup
 	for _, c := range r.All() {
 		r.forget(c)

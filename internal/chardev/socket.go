@@ -4,68 +4,57 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
-	"strconv"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"govmd/internal/sock"
 )
+
+// handshakeTime bounds how long a client may take for TLS, during which no other
+// is served.
+const handshakeTime = 10 * time.Second
 
 // socketBackend is a stream socket: a server that serves one client at a time,
 // or a client.
 type socketBackend struct {
 	cfg    SocketConfig
+	names  *sock.Names
+	warn   func(format string, args ...any)
 	c      *Chardev
 	ctx    context.Context
 	cancel context.CancelFunc
 	done   sync.WaitGroup
 
-	mu       sync.Mutex
-	listener net.Listener
-	conn     net.Conn
+	listener *sock.Listener
 	first    chan struct{} // closed at the first connection, for Wait
+
+	mu      sync.Mutex
+	conn    net.Conn           // that is served or makes its handshake
+	ready   bool               // conn is served
+	attempt context.CancelFunc // ends the attempt to connect; nil when there is none
 }
 
-func (b *socketBackend) network() (network, addr string) {
-	if b.cfg.Path != "" {
-		return "unix", b.cfg.Path
-	}
-	network = "tcp"
-	switch {
-	case b.cfg.IPv4Only:
-		network = "tcp4"
-	case b.cfg.IPv6Only:
-		network = "tcp6"
-	}
-	return network, net.JoinHostPort(b.cfg.Host, b.cfg.Port)
-}
-
-func (b *socketBackend) start(ctx context.Context, c *Chardev) error {
+func (b *socketBackend) start(ctx context.Context, c *Chardev) (err error) {
 	b.c = c
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.first = make(chan struct{})
 	if b.cfg.Server {
-		if err := b.listen(); err != nil {
+		if b.listener, err = sock.Listen(ctx, b.cfg.Addr, b.names); err != nil {
 			return err
 		}
-		b.run(b.accept)
+		b.done.Go(b.accept)
 		return nil
 	}
 	if b.cfg.Reconnect != 0 { // there is time: nobody waits for the first attempt
-		b.run(func() {
-			conn, _ := b.dial(b.ctx)
-			b.connect(conn)
-		})
+		b.done.Go(func() { b.connect(nil) })
 		return nil
 	}
 	conn, err := b.dial(ctx)
 	if err != nil {
 		return err
 	}
-	b.run(func() { b.connect(conn) })
+	b.done.Go(func() { b.connect(conn) })
 	return nil
 }
 
@@ -74,11 +63,16 @@ func (b *socketBackend) wait(ctx context.Context) error {
 	if !b.cfg.Server || !b.cfg.Wait {
 		return nil
 	}
+	return b.waitFirst(ctx)
+}
+
+// waitFirst waits for the first client.
+func (b *socketBackend) waitFirst(ctx context.Context) error {
 	select {
 	case <-b.first:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("no client came to %s: %w", b.describe(), context.Cause(ctx))
+		return fmt.Errorf("no client came to %s: %w", b.address(), context.Cause(ctx))
 	}
 }
 
@@ -89,43 +83,8 @@ func (b *socketBackend) abandon() {
 	}
 }
 
-func (b *socketBackend) run(fn func()) {
-	b.done.Add(1)
-	go func() {
-		defer b.done.Done()
-		fn()
-	}()
-}
-
-// listen opens the listening socket. A Unix socket that nobody listens on any
-// more is replaced; one with a living server is not.
-func (b *socketBackend) listen() error {
-	network, addr := b.network()
-	if network == "unix" {
-		if fi, err := os.Lstat(addr); err == nil && fi.Mode()&os.ModeSocket != 0 {
-			if probe, err := net.DialTimeout("unix", addr, time.Second); err == nil {
-				_ = probe.Close()
-				return fmt.Errorf("Failed to bind socket to %s: Address already in use", addr)
-			} else if errors.Is(err, unix.ECONNREFUSED) {
-				_ = os.Remove(addr)
-			}
-		}
-	}
-	l, err := net.Listen(network, addr)
-	if err != nil {
-		return fmt.Errorf("Failed to bind socket to %s: %w", addr, rootCause(err))
-	}
-	b.listener = l
-	return nil
-}
-
-func rootCause(err error) error {
-	var errno unix.Errno
-	if errors.As(err, &errno) {
-		return errno
-	}
-	return err
-}
+// retryAccept is how long a server waits that could not accept a client.
+const retryAccept = 100 * time.Millisecond
 
 func (b *socketBackend) accept() {
 	for {
@@ -139,14 +98,9 @@ func (b *socketBackend) accept() {
 			select {
 			case <-b.ctx.Done():
 				return
-			case <-time.After(100 * time.Millisecond):
+			case <-time.After(retryAccept):
 			}
 			continue
-		}
-		select {
-		case <-b.first:
-		default:
-			close(b.first)
 		}
 		if !b.serve(conn) {
 			return
@@ -154,35 +108,116 @@ func (b *socketBackend) accept() {
 	}
 }
 
+// serve serves a connection; it returns false when the device ends.
 func (b *socketBackend) serve(conn net.Conn) bool {
 	if t, ok := conn.(*net.TCPConn); ok {
 		_ = t.SetNoDelay(b.cfg.NoDelay)
 	}
+	if !b.hold(conn) {
+		return false
+	}
+	defer b.drop()
+	c, err := b.prepare(conn)
+	if err != nil {
+		_ = conn.Close()
+		if b.ctx.Err() == nil {
+			b.warn("chardev '%s': %v", b.c.id, err)
+		}
+		return b.ctx.Err() == nil
+	}
 	b.mu.Lock()
-	b.conn = conn
-	ended := b.ctx.Err() != nil
+	b.ready = true
 	b.mu.Unlock()
-	if ended {
+	select {
+	case <-b.first:
+	default:
+		close(b.first)
+	}
+	return b.c.serve(c)
+}
+
+// prepare does what comes before the data.
+func (b *socketBackend) prepare(conn net.Conn) (Conn, error) {
+	if creds := b.cfg.TLS; creds != nil {
+		ctx, cancel := context.WithTimeout(b.ctx, handshakeTime)
+		defer cancel()
+		var err error
+		if b.cfg.Server {
+			conn, err = sock.ServeTLS(ctx, conn, creds, b.cfg.Authz)
+		} else {
+			conn, err = sock.DialTLS(ctx, conn, creds, b.hostname())
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	var c Conn = newNetConn(conn)
+	if b.cfg.Telnet {
+		t, err := newTelnetConn(c)
+		if err != nil {
+			return nil, err
+		}
+		c = t
+	}
+	return c, nil
+}
+
+// hostname is whom a server's certificate has to be for.
+func (b *socketBackend) hostname() string {
+	if i, ok := b.cfg.Addr.Branch.(*sock.Inet); ok {
+		return i.Host
+	}
+	return ""
+}
+
+func (b *socketBackend) hold(conn net.Conn) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ctx.Err() != nil {
 		_ = conn.Close()
 		return false
 	}
-	return b.c.serve(newNetConn(conn))
+	b.conn = conn
+	return true
+}
+
+func (b *socketBackend) drop() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.conn, b.ready = nil, false
 }
 
 func (b *socketBackend) dial(ctx context.Context) (net.Conn, error) {
-	network, addr := b.network()
-	var d net.Dialer
-	conn, err := d.DialContext(ctx, network, addr)
-	if err != nil {
-		return nil, fmt.Errorf("Failed to connect to '%s': %w", addr, rootCause(err))
-	}
-	return conn, nil
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	b.mu.Lock()
+	b.attempt = cancel
+	b.mu.Unlock()
+	conn, err := sock.Dial(ctx, b.cfg.Addr, b.names)
+	b.mu.Lock()
+	b.attempt = nil
+	b.mu.Unlock()
+	return conn, err
 }
 
+// connect serves conn, then connects again and again if that is wanted.
 func (b *socketBackend) connect(conn net.Conn) {
+	said := false
 	for {
-		if conn != nil && !b.serve(conn) {
-			return
+		var err error
+		if conn == nil {
+			conn, err = b.dial(b.ctx)
+		}
+		if err != nil && !said && b.ctx.Err() == nil {
+			said = true
+			b.warn("Unable to connect character device %s: %v", b.c.id, err)
+		}
+		if conn != nil {
+			said = false
+			if !b.serve(conn) {
+				return
+			}
+			conn = nil
 		}
 		if b.cfg.Reconnect == 0 {
 			return
@@ -192,96 +227,86 @@ func (b *socketBackend) connect(conn net.Conn) {
 			return
 		case <-time.After(time.Duration(b.cfg.Reconnect) * time.Second):
 		}
-		conn, _ = b.dial(b.ctx) // a failure is tried again
+	}
+}
+
+// yank ends the connection, or the attempt to make one.
+func (b *socketBackend) yank() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.attempt != nil {
+		b.attempt()
+	}
+	if b.conn != nil {
+		sock.Shutdown(b.conn) // whoever serves it closes it
 	}
 }
 
 func (b *socketBackend) stop() {
-	b.mu.Lock()
 	b.cancel()
-	if b.conn != nil {
-		_ = b.conn.Close()
-	}
-	b.mu.Unlock()
+	b.yank()
 	if b.listener != nil {
 		_ = b.listener.Close() // removes the Unix socket's name too
 	}
 	b.done.Wait()
 }
 
-func (b *socketBackend) describe() string {
+// proto is what kind of socket it is, in descriptions of internet addresses.
+func (b *socketBackend) proto() string {
+	if b.cfg.Telnet {
+		return "telnet"
+	}
+	return "tcp"
+}
+
+// address is the address as it was asked for, a listener's with the port that it
+// has.
+func (b *socketBackend) address() string {
 	server := ""
 	if b.cfg.Server {
 		server = ",server=on"
 	}
-	if b.cfg.Path != "" {
-		return "unix:" + b.cfg.Path + server
-	}
-	host, port := b.cfg.Host, b.cfg.Port
-	if b.listener != nil {
-		if a, ok := b.listener.Addr().(*net.TCPAddr); ok {
-			host, port = a.IP.String(), strconv.Itoa(a.Port)
+	switch a := b.cfg.Addr.Branch.(type) {
+	case *sock.Inet:
+		host, port := a.Host, a.Port
+		if b.listener != nil {
+			host, port = sock.HostPort(b.listener.Addr())
 		}
-	}
-	return "tcp:" + net.JoinHostPort(host, port) + server
-}
-
-// netConn is a socket as a Conn.
-type netConn struct {
-	net.Conn
-	oob []byte // of a Unix socket: room for descriptors
-}
-
-// maxFDs is how many descriptors one message may carry.
-const maxFDs = 16
-
-func newNetConn(conn net.Conn) *netConn {
-	n := &netConn{Conn: conn}
-	if _, ok := conn.(*net.UnixConn); ok {
-		n.oob = make([]byte, unix.CmsgSpace(maxFDs*4))
-	}
-	return n
-}
-
-// ReadMsg implements Conn. A message with more descriptors than there is room
-// for loses them all: which are missing cannot be told.
-func (n *netConn) ReadMsg(p []byte) (int, []int, error) {
-	u, ok := n.Conn.(*net.UnixConn)
-	if !ok {
-		got, err := n.Conn.Read(p)
-		return got, nil, err
-	}
-	got, oobn, flags, _, err := u.ReadMsgUnix(p, n.oob)
-	got = max(got, 0) // -1 with an error
-	if err == nil && got == 0 && len(p) > 0 {
-		err = io.EOF
-	}
-	if oobn == 0 {
-		return got, nil, err
-	}
-	fds := parseRights(n.oob[:oobn])
-	if flags&unix.MSG_CTRUNC != 0 {
-		for _, fd := range fds {
-			_ = unix.Close(fd)
+		return b.proto() + ":" + host + ":" + port + server
+	case *sock.Unix:
+		abstract := ""
+		if a.Abstract != nil && *a.Abstract {
+			if abstract = ",abstract=on"; a.Tight == nil || *a.Tight {
+				abstract += ",tight=on"
+			}
 		}
-		fds = nil
+		return "unix:" + a.Path + abstract + server
+	case *sock.Vsock:
+		return "vsock:" + a.CID + ":" + a.Port
+	case *sock.FD:
+		return "fd:" + a.Name + server
 	}
-	return got, fds, err
+	return "unknown"
 }
 
-func parseRights(oob []byte) []int {
-	msgs, err := unix.ParseSocketControlMessage(oob)
-	if err != nil {
-		return nil
+func (b *socketBackend) describe() string {
+	b.mu.Lock()
+	conn, ready := b.conn, b.ready
+	b.mu.Unlock()
+	if !ready {
+		return "disconnected:" + b.address()
 	}
-	var fds []int
-	for i := range msgs {
-		if got, err := unix.ParseUnixRights(&msgs[i]); err == nil {
-			fds = append(fds, got...)
-		}
+	server := ""
+	if b.cfg.Server {
+		server = ",server=on"
 	}
-	for _, fd := range fds {
-		unix.CloseOnExec(fd)
+	switch local := conn.LocalAddr().(type) {
+	case *net.UnixAddr:
+		return "unix:" + local.Name + server
+	case *net.TCPAddr:
+		host, port := sock.HostPort(local)
+		peerHost, peerPort := sock.HostPort(conn.RemoteAddr())
+		return b.proto() + ":" + host + ":" + port + server + " <-> " + peerHost + ":" + peerPort
 	}
-	return fds
+	return b.address()
 }

@@ -7,6 +7,9 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // Dial connects to a.
@@ -103,4 +106,14 @@ func DialUDP(ctx context.Context, remote Address, local *Address) (*net.UDPConn,
 		}
 	}
 	return nil, fmt.Errorf("Failed to connect to '%s:%s': %w", to.Host, to.Port, reason(ctx, err))
+}
+
+// Shutdown ends both directions of a connection at once: whoever reads from it,
+// writes to it or polls it is woken. It has still to be closed.
+func Shutdown(conn net.Conn) {
+	if s, ok := conn.(syscall.Conn); ok {
+		if raw, err := s.SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) })
+		}
+	}
 }

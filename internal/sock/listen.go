@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -180,3 +181,28 @@ func listenFD(f *FD, names *Names) (*Listener, error) {
 
 // backlog is how many clients wait to be accepted.
 const backlog = 128
+
+// Once returns Names that know one descriptor, under any name, and hand it out
+// once. done closes it if that has not happened.
+func Once(fd int) (names *Names, done func()) {
+	var mu sync.Mutex
+	taken := false
+	take := func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		first := !taken
+		taken = true
+		return first
+	}
+	names = &Names{FD: func(name string) (int, error) {
+		if !take() {
+			return -1, fmt.Errorf("File descriptor named '%s' has not been found", name)
+		}
+		return fd, nil
+	}}
+	return names, func() {
+		if take() {
+			_ = unix.Close(fd)
+		}
+	}
+}
