@@ -26,6 +26,7 @@ func (v *vm) serveMonitors(context.Context) error {
 	v.registry.Add(v.machine.Commands()...)
 	v.fds.SetRunning(v.machine.Run.Running)
 	v.registry.Add(v.fds.Commands()...)
+	v.registry.Add(v.chardevs.Commands()...)
 	v.registry.Add(v.machine.Run.Commands()...)
 	v.registry.Add(v.objectCommands()...)
 	v.registry.AddEvents(runstate.Events()...)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 
 	_ "govmd/internal/authz" // types of objects
 	"govmd/internal/chardev"
@@ -84,12 +83,7 @@ func (t *chardevTree) ListChildren() (list []object.Object) {
 
 // chardevType is the type of a character device, by what it says of itself.
 func chardevType(c *chardev.Chardev) *object.Type {
-	kind, _, _ := strings.Cut(c.Filename(), ":")
-	switch kind {
-	case "unix", "tcp", "telnet", "disconnected", "fd":
-		kind = "socket"
-	}
-	return &object.Type{Name: "chardev-" + kind, Parent: "chardev"}
+	return &object.Type{Name: "chardev-" + c.Kind(), Parent: "chardev"}
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

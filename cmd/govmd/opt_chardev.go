@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"govmd/internal/chardev"
@@ -65,13 +66,6 @@ func (s *setup) short(given, id, text string) (string, error) {
 		return "", err
 	}
 	cfg.Mux = cfg.Mux || mux
-	if mux {
-		// A console that is shared with a monitor passes Ctrl-C on to the guest.
-		if io, ok := cfg.Backend.(chardev.StdioConfig); ok && !strings.Contains(text, "signal=") {
-			io.Signal = false
-			cfg.Backend = io
-		}
-	}
 	return id, s.addChardev(given, cfg)
 }
 
@@ -144,5 +138,15 @@ func applyMonitor(s *setup, _, text string) error {
 		return errors.New("a human monitor is not supported yet: 'none' is; -qmp serves programs")
 	}
 	s.noMonitor = true
+	return nil
+}
+
+// applyEscape takes -echr.
+func applyEscape(s *setup, _, text string) error {
+	n, err := strconv.ParseUint(text, 0, 8)
+	if err != nil || n == 0 {
+		return fmt.Errorf("Bad argument to echr: '%s' is no number from 1 to 255", text)
+	}
+	s.escape = byte(n)
 	return nil
 }

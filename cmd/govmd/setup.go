@@ -16,6 +16,7 @@ type setup struct {
 	ram         uint64 // 0 for the default
 	chardevs    []chardevSetup
 	fds         []fdSetup
+	escape      byte     // -echr
 	serials     []string // what -serial named, in order; "" for none
 	monitors    []monitorSetup
 	noMonitor   bool // -monitor, -mon or -qmp: there is no default monitor

@@ -43,7 +43,8 @@ func init() {
 
 		{"add-fd", "fd=N,set=M[,opaque=TEXT]", "put an inherited file descriptor into a set, which is opened as /dev/fdset/M", applyAddFD},
 		{"chardev", "BACKEND,id=ID[,mux=on|off][,PROP=VALUE...]", "character device; 'help' lists back ends", applyChardev},
-		{"serial", "DEV", "serial port: stdio, mon:stdio, null, none, file:PATH, unix:PATH, tcp:HOST:PORT or chardev:ID", applySerial},
+		{"serial", "DEV", "serial port: stdio, mon:stdio, pty, null, none, file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, udp:HOST:PORT, /dev/ttyX or chardev:ID", applySerial},
+		{"echr", "CHAR", "key that introduces the commands of a shared terminal, as a number; 1 (C-a) unless given", applyEscape},
 		{"debugcon", "DEV", "debug console, on port 0xe9", applyDebugCon},
 		{"mon", "[chardev=]ID,mode=control[,pretty=on|off]", "QMP monitor on a character device", applyMon},
 		{"qmp", "DEV", "QMP monitor, such as unix:PATH,server=on,wait=off", applyQMP(false)},

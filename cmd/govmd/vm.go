@@ -133,33 +133,6 @@ func (v *vm) nameProcess(context.Context) error {
 	return nil
 }
 
-func (v *vm) openChardevs(ctx context.Context) error {
-	v.onClose(v.chardevs.Close)
-	for _, c := range v.setup.chardevs {
-		if err := v.openChardev(ctx, c); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (v *vm) openChardev(ctx context.Context, c chardevSetup) error {
-	switch b := c.Backend.(type) {
-	case chardev.StdioConfig:
-		v.onClose(startTerminalGuard(v.log))
-	case chardev.SocketConfig:
-		if b.Server && b.Wait {
-			v.log.Infof("%s: waiting for a client", c.given)
-		}
-	}
-	d, err := v.chardevs.Add(ctx, c.Config)
-	if err != nil {
-		return &usageError{c.given, err}
-	}
-	d.SetMuxHooks(chardev.MuxHooks{Quit: func() { v.interrupt(errQuitKey) }})
-	return nil
-}
-
 func (v *vm) makeMachine() (err error) {
 	v.machine, err = machine.New(v.cfg)
 	if err != nil {

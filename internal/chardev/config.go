@@ -16,6 +16,8 @@ type Config struct {
 	Backend any
 	Mux     bool // several front ends take turns, switched by escape sequences
 	Log     LogConfig
+
+	uses *uses // what Registry.resolve has found
 }
 
 // LogConfig says where output is logged, apart from where it goes.
@@ -91,36 +93,92 @@ func (s *SocketConfig) check() error {
 }
 
 // resolve looks up what the configuration names, on the control lane once the
-// machine is there.
-func (r *Registry) resolve(cfg *Config) error {
+// machine is there: ctx is that of the command that asks, nil for the command line.
+// done is to be called when the device has been opened or not.
+func (r *Registry) resolve(ctx *qmp.Context, cfg *Config) (names *sock.Names, done func(), err error) {
 	s, ok := cfg.Backend.(SocketConfig)
 	if !ok {
-		return nil
+		return nil, func() {}, nil
 	}
 	if err := s.check(); err != nil {
-		return err
+		return nil, nil, err
 	}
-	var err error
+	u := &uses{post: r.Post}
+	defer func() {
+		if err != nil {
+			u.end()
+		}
+	}()
+	by := "chardev '" + cfg.ID + "'"
 	if s.Creds != "" {
-		if s.TLS, err = lookUp(r.TLS, s.Creds, "No TLS credentials with id '%s'"); err != nil {
-			return err
+		if s.TLS, err = lookUp(u, r.TLS, s.Creds, by, "No TLS credentials with id '%s'"); err != nil {
+			return nil, nil, err
 		}
 	}
 	if s.AuthzID != "" {
-		if s.Authz, err = lookUp(r.Authz, s.AuthzID, "No authorization object with id '%s'"); err != nil {
-			return err
+		if s.Authz, err = lookUp(u, r.Authz, s.AuthzID, by, "No authorization object with id '%s'"); err != nil {
+			return nil, nil, err
 		}
 	}
-	cfg.Backend = s
-	return nil
+	cfg.Backend, cfg.uses = s, u
+	names, closeFD, err := r.takenFD(ctx, s.Addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	return names, func() {
+		closeFD()
+		u.endUnbegun()
+	}, nil
 }
 
-func lookUp[T any](find func(string) (T, error), id, missing string) (T, error) {
+func lookUp[T any](u *uses, find func(id, by string) (T, func(), error), id, by, missing string) (T, error) {
 	if find == nil {
 		var none T
 		return none, fmt.Errorf(missing, id)
 	}
-	return find(id)
+	x, release, err := find(id, by)
+	if err == nil {
+		u.release = append(u.release, release)
+	}
+	return x, err
+}
+
+// uses are the objects that a device uses. A nil one has none.
+type uses struct {
+	post    func(func()) bool
+	release []func()
+	begun   bool // the device is there and ends them
+}
+
+func (u *uses) begin() {
+	if u != nil {
+		u.begun = true
+	}
+}
+
+// end has the objects released on the control lane.
+func (u *uses) end() {
+	if u == nil || len(u.release) == 0 {
+		return
+	}
+	release := u.release
+	u.release = nil
+	all := func() {
+		for _, fn := range release {
+			fn()
+		}
+	}
+	if u.post == nil {
+		all()
+	} else {
+		u.post(all) // when the lane has ended so have the objects
+	}
+}
+
+func (u *uses) endUnbegun() {
+	if !u.begun {
+		u.end()
+	}
 }
 
 // make returns the back end that cfg asks for. names looks up descriptors.
@@ -141,7 +199,7 @@ func (r *Registry) make(cfg Config, names *sock.Names) (backend, error) {
 	case UDPConfig:
 		return &udpBackend{cfg: b}, nil
 	case StdioConfig:
-		return &stdioBackend{cfg: b}, nil
+		return &stdioBackend{cfg: b, guard: r.Guard}, nil
 	case SocketConfig:
 		return &socketBackend{cfg: b, names: names, warn: r.warn}, nil
 	case MuxConfig:
@@ -157,10 +215,9 @@ func (r *Registry) make(cfg Config, names *sock.Names) (backend, error) {
 // takenFD returns names in which the descriptor that an address may name has been
 // looked up already. A client's names belong to its session, and the command line
 // has numbers.
-func (r *Registry) takenFD(ctx *qmp.Context, cfg *Config) (names *sock.Names, done func(), err error) {
-	s, ok := cfg.Backend.(SocketConfig)
-	f, isFD := s.Addr.Branch.(*sock.FD)
-	if !ok || !isFD {
+func (r *Registry) takenFD(ctx *qmp.Context, addr sock.Address) (names *sock.Names, done func(), err error) {
+	f, ok := addr.Branch.(*sock.FD)
+	if !ok {
 		return nil, func() {}, nil
 	}
 	if ctx == nil {

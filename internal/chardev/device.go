@@ -18,6 +18,7 @@ type Chardev struct {
 	direct  direct   // the back end, if it takes output at once
 	mux     *mux     // nil unless front ends share the device
 	log     *logFile // nil unless output is logged
+	uses    *uses
 
 	mu        sync.Mutex // guards what follows; neither end is called with it held
 	fe        Frontend
@@ -77,6 +78,18 @@ func (c *Chardev) ID() string { return c.id }
 
 // Filename describes the back end, as query-chardev does.
 func (c *Chardev) Filename() string { return c.backend.describe() }
+
+// Kind returns the name of the back end: "socket".
+func (c *Chardev) Kind() string {
+	switch b := c.backend.(type) {
+	case *socketBackend:
+		return "socket"
+	case *ptyBackend:
+		return "pty"
+	default:
+		return b.describe()
+	}
+}
 
 // PTY returns the name of the terminal that is to be opened to use the device,
 // "" when its back end is not a pty.
@@ -196,6 +209,9 @@ func (c *Chardev) close() {
 	c.late.done.Wait()
 	if c.log != nil {
 		c.log.close()
+	}
+	if c.uses != nil && c.uses.begun {
+		c.uses.end()
 	}
 }
 

@@ -114,10 +114,7 @@ func (r *Registry) now(ctx *qmp.Context, cfg Config, change bool) error {
 		s.Wait = false
 		cfg.Backend = s
 	}
-	if err := r.resolve(&cfg); err != nil {
-		return err
-	}
-	names, done, err := r.takenFD(ctx, &cfg)
+	names, done, err := r.resolve(ctx, &cfg)
 	if err != nil {
 		return err
 	}

@@ -61,6 +61,7 @@ type muxPort struct {
 	fe     Frontend
 	onRoom func()
 	gone   bool
+	shut   bool   // its guest's side is not open
 	input  []byte // that waits for the front end
 	turn   int    // counts AcceptInput
 	full   bool   // the front end took nothing, and has not called AcceptInput since
@@ -349,7 +350,17 @@ func (m *mux) ChardevEvent(ev Event) {
 	}
 }
 
-func (m *mux) open() bool { return len(m.present()) > 0 }
+// open reports whether any front end is open.
+func (m *mux) open() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.members {
+		if !p.gone && !p.shut {
+			return true
+		}
+	}
+	return false
+}
 
 func (m *mux) present() []*muxPort {
 	m.mu.Lock()
@@ -399,8 +410,13 @@ func (p *muxPort) Connected() bool { return p.m.port.Connected() }
 // SendBreak implements Port.
 func (p *muxPort) SendBreak() { p.m.port.SendBreak() }
 
-// SetOpen implements Port: the shared device is open while anybody is there.
-func (p *muxPort) SetOpen(bool) {}
+// SetOpen implements Port: the shared device is open while anybody's side is.
+func (p *muxPort) SetOpen(open bool) {
+	p.m.mu.Lock()
+	p.shut = !open
+	p.m.mu.Unlock()
+	p.m.port.SetOpen(p.m.open())
+}
 
 // SetParams implements Port.
 func (p *muxPort) SetParams(l LineParams) { p.m.port.SetParams(l) }

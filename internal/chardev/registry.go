@@ -19,9 +19,13 @@ type Registry struct {
 	// FDs is what files are opened from; nil for plain files.
 	FDs *fd.Table
 	// TLS and Authz find objects by their IDs; nil where there are none. They are
-	// called where Add is, or on the control lane.
-	TLS   func(id string) (sock.TLSCreds, error)
-	Authz func(id string) (sock.Authz, error)
+	// called where Add is, or on the control lane. The object stays until release
+	// is called, on the lane; by is who uses it.
+	TLS   func(id, by string) (creds sock.TLSCreds, release func(), err error)
+	Authz func(id, by string) (authz sock.Authz, release func(), err error)
+	// Guard is called before the program's terminal is changed, what it returns
+	// when it was put back; nil for nothing.
+	Guard func() (dismiss func())
 	// Warn is told what a user should know and no client hears of; nil for nobody.
 	Warn func(text string)
 	// Escape is the key that introduces a multiplexer's commands; 0 for Ctrl-A.
@@ -60,10 +64,7 @@ func (r *Registry) escape() byte {
 // ctx's cause; afterwards ctx is not used. With Config.Mux there are two devices:
 // ID-base, and ID, which shares it.
 func (r *Registry) Add(ctx context.Context, cfg Config) (*Chardev, error) {
-	if err := r.resolve(&cfg); err != nil {
-		return nil, err
-	}
-	names, done, err := r.takenFD(nil, &cfg)
+	names, done, err := r.resolve(nil, &cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -114,6 +115,10 @@ func (r *Registry) addOne(ctx context.Context, cfg Config, names *sock.Names) (*
 		return nil, err
 	}
 	defer done()
+	return r.addAdmitted(ctx, cfg, names)
+}
+
+func (r *Registry) addAdmitted(ctx context.Context, cfg Config, names *sock.Names) (*Chardev, error) {
 	c, err := r.open(ctx, cfg, names)
 	if err != nil {
 		return nil, err
@@ -186,6 +191,7 @@ func (r *Registry) open(ctx context.Context, cfg Config, names *sock.Names) (*Ch
 		return nil, err
 	}
 	c := newChardev(cfg.ID, b)
+	c.uses = cfg.uses
 	if cfg.Log.File != "" {
 		if c.log, err = openLog(ctx, r.FDs, cfg.Log.File, cfg.Log.Append); err != nil {
 			return nil, err
@@ -205,6 +211,7 @@ func (r *Registry) open(ctx context.Context, cfg Config, names *sock.Names) (*Ch
 			return nil, err
 		}
 	}
+	c.uses.begin()
 	return c, nil
 }
 
@@ -285,22 +292,26 @@ func (r *Registry) background(fn func(context.Context)) bool {
 	return true
 }
 
-// AddFor opens a character device for a command. It is called on the control lane
+// AddFor opens a character device, without Config.Mux, for a command. It is called on the control lane
 // and does not wait: done is called from anywhere with the result.
 func (r *Registry) AddFor(ctx *qmp.Context, cfg Config, done func(*Chardev, error)) {
-	r.later(ctx, cfg, done, func(life context.Context, cfg Config, names *sock.Names) {
-		done(r.add(life, cfg, names))
+	unreserve, err := r.admit(cfg)
+	if err != nil {
+		done(nil, err)
+		return
+	}
+	finish := func(c *Chardev, err error) {
+		unreserve()
+		done(c, err)
+	}
+	r.later(ctx, cfg, finish, func(life context.Context, cfg Config, names *sock.Names) {
+		finish(r.addAdmitted(life, cfg, names))
 	})
 }
 
 // later prepares cfg and has fn run in the background.
 func (r *Registry) later(ctx *qmp.Context, cfg Config, done func(*Chardev, error), fn func(context.Context, Config, *sock.Names)) {
-	err := r.resolve(&cfg)
-	var names *sock.Names
-	close := func() {}
-	if err == nil {
-		names, close, err = r.takenFD(ctx, &cfg)
-	}
+	names, close, err := r.resolve(ctx, &cfg)
 	if err != nil {
 		done(nil, err)
 		return

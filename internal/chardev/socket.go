@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"time"
 
@@ -271,6 +272,7 @@ func (b *socketBackend) address() string {
 		host, port := a.Host, a.Port
 		if b.listener != nil {
 			host, port = sock.HostPort(b.listener.Addr())
+			host = strings.Trim(host, "[]")
 		}
 		return b.proto() + ":" + host + ":" + port + server
 	case *sock.Unix:
@@ -302,7 +304,11 @@ func (b *socketBackend) describe() string {
 	}
 	switch local := conn.LocalAddr().(type) {
 	case *net.UnixAddr:
-		return "unix:" + local.Name + server
+		name := local.Name
+		if strings.HasPrefix(name, "@") { // it has none, or one that begins with a zero byte
+			name = ""
+		}
+		return "unix:" + name + server
 	case *net.TCPAddr:
 		host, port := sock.HostPort(local)
 		peerHost, peerPort := sock.HostPort(conn.RemoteAddr())

@@ -8,15 +8,20 @@ import (
 
 // stdioBackend is the program's standard input and output.
 type stdioBackend struct {
-	cfg  StdioConfig
-	conn *fdConn
-	tty  *terminal
-	done sync.WaitGroup
+	cfg   StdioConfig
+	guard func() (dismiss func())
+	off   func() // ends the guard
+	conn  *fdConn
+	tty   *terminal
+	done  sync.WaitGroup
 }
 
 func (b *stdioBackend) start(_ context.Context, c *Chardev) (err error) {
 	if b.conn, err = newFDConn(0, 1); err != nil {
 		return fmt.Errorf("stdio: %w", err)
+	}
+	if b.off = func() {}; b.guard != nil {
+		b.off = b.guard()
 	}
 	b.tty = rawTerminal(0, b.cfg.Signal)
 	c.setConnected(true) // from the first byte on
@@ -31,6 +36,7 @@ func (b *stdioBackend) stop() {
 	_ = b.conn.Close()
 	b.done.Wait()
 	b.tty.close()
+	b.off()
 }
 
 // abandon implements abandoner.

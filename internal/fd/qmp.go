@@ -64,7 +64,7 @@ func (t *Table) closefd(ctx *qmp.Context, a *nameArgs) (none qmp.None, err error
 // TakeFor takes the descriptor of that name from the session that issued a
 // command; see Take.
 func (t *Table) TakeFor(ctx *qmp.Context, name string) (fd int, err error) {
-	if ctx == nil || ctx.Session == nil {
+	if t == nil || ctx == nil || ctx.Session == nil {
 		return -1, &NotFoundError{name}
 	}
 	return t.Take(ctx.Session.SessionID(), name)
