@@ -101,7 +101,7 @@ func unknownOption(name string) error {
 var later = []string{
 	"audiodev", "balloon", "blockdev", "cdrom", "chroot", "daemonize", "drive",
 	"fda", "fdb", "fsdev", "full-screen", "gdb", "hda", "hdb", "hdc", "hdd", "incoming", "k", "loadvm",
-	"mem-path", "mem-prealloc", "mtdblock", "netdev", "numa", "overcommit", "pflash", "preconfig",
+	"mtdblock", "netdev", "overcommit", "pflash", "preconfig",
 	"readconfig", "run-with", "runas", "s", "sandbox", "sd", "set", "snapshot", "spice", "tpmdev", "trace",
 	"usb", "usbdevice", "virtfs", "vnc", "watchdog", "watchdog-action",
 }

@@ -45,8 +45,8 @@ func (v *vm) configure() error {
 	if s.cfg.Accel, err = s.accels.choose(); err != nil {
 		return err
 	}
-	if s.cfg.RAM = s.ram; s.ram == 0 {
-		s.cfg.RAM = defaultRAM
+	if err := s.configureMemory(info, board); err != nil {
+		return err
 	}
 	if s.qtest != "" && s.cfg.Accel != "qtest" {
 		return &usageError{"-qtest " + s.qtest, errors.New("goes with -accel qtest alone")}
@@ -55,7 +55,7 @@ func (v *vm) configure() error {
 	s.cfg.FirmwareDirs = append(s.cfg.FirmwareDirs, firmwareDirs...)
 	s.cfg.Lane, s.cfg.Events, s.cfg.Log = v.lane, &v.bus, v.log
 	s.cfg.Chardevs = &v.chardevs
-	s.cfg.Objects = func(id string) object.Object { return v.objects.Find(id) }
+	s.cfg.Objects = &v.objects
 	if err := v.defaults(info); err != nil {
 		return err
 	}

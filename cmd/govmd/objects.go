@@ -10,6 +10,8 @@ import (
 	"govmd/internal/chardev"
 	_ "govmd/internal/crypto"
 	"govmd/internal/iothread"
+	"govmd/internal/memory"
+	"govmd/internal/memory/hostmem"
 	"govmd/internal/object"
 	"govmd/internal/qmp"
 	_ "govmd/internal/throttle"
@@ -17,6 +19,13 @@ import (
 
 // makeObjects creates what -object names.
 func (v *vm) makeObjects() error {
+	object.Provide(&v.objects, memory.NewSystem())
+	object.Provide(&v.objects, &v.fds)
+	on := func(name string) bool {
+		b, _ := object.Get(v.cfg.Board, name) // boards have it
+		return b == true
+	}
+	object.Provide(&v.objects, hostmem.Defaults{Merge: on("mem-merge"), Dump: on("dump-guest-core"), Prealloc: v.cfg.MemPrealloc})
 	v.onClose(func() { _ = v.lane.Do(context.Background(), v.objects.Close) })
 	for _, o := range v.setup.objects {
 		if id := o.Doc.Root().Get("id").Text(); v.objects.Find(id) != nil {
@@ -54,7 +63,7 @@ func objectHint(o objectSetup, err error) error {
 
 // objectCommands are the commands about objects and their tree.
 func (v *vm) objectCommands() []qmp.Command {
-	return append(v.objects.Commands(v.machine.Root), iothread.Commands(&v.objects)...)
+	return slices.Concat(v.objects.Commands(v.machine.Root), iothread.Commands(&v.objects), hostmem.Commands(&v.objects))
 }
 
 // growTree puts what the machine does not own into its tree of objects.

@@ -246,18 +246,34 @@ func (s *setup) memoryOptions(list option.List) error {
 		}
 		s.ram = (n + memoryPage - 1) / memoryPage * memoryPage
 	}
-	if !o.Has("slots") && !o.Has("maxmem") {
-		return nil
-	}
-	var most uint64
 	if o.Has("maxmem") {
-		if most, err = size("maxmem"); err != nil {
+		if s.maxRAM, err = size("maxmem"); err != nil {
 			return err
 		}
 	}
-	if o.Number("slots", 0) > 0 || most > s.ram {
-		return errors.New("slots and maxmem are not supported yet: memory cannot be added while the machine runs")
+	s.slots = o.Number("slots", 0)
+	return nil
+}
+
+// maxSlots is how many pieces of memory ACPI has names for.
+const maxSlots = 256
+
+// checkMemory refuses what -m says of memory to be added.
+func (s *setup) checkMemory() error {
+	switch {
+	case s.maxRAM == 0 && s.slots > 0:
+		return errors.New("slots specified but no max-size")
+	case s.maxRAM == 0:
+		return nil
+	case s.maxRAM < s.cfg.RAM:
+		return fmt.Errorf("invalid value of maxmem: maximum memory size (0x%x) must be at least the initial memory size (0x%x)", s.maxRAM, s.cfg.RAM)
+	case s.slots > 0 && s.maxRAM == s.cfg.RAM:
+		return fmt.Errorf("invalid value of maxmem: memory slots were specified but maximum memory size (0x%x) is equal to the initial memory size (0x%x)",
+			s.maxRAM, s.cfg.RAM)
+	case s.slots > maxSlots:
+		return fmt.Errorf("unsupported amount of memory slots: %d", s.slots)
 	}
+	s.cfg.MaxRAM, s.cfg.Slots = s.maxRAM, s.slots
 	return nil
 }
 

@@ -14,6 +14,11 @@ type setup struct {
 	accels      accelChoice
 	smp         machine.SMPOptions
 	ram         uint64 // 0 for the default
+	maxRAM      uint64 // with slots
+	slots       uint64
+	memPath     string
+	memPrealloc bool
+	numa        []numaSetup
 	chardevs    []chardevSetup
 	fds         []fdSetup
 	escape      byte     // -echr

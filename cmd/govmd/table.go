@@ -23,7 +23,10 @@ func init() {
 		{"enable-kvm", "", "the same as -machine accel=kvm", applyEnableKVM},
 		{"cpu", "MODEL[,+FEATURE|-FEATURE|FEATURE=on|off...]", "CPU model; 'help' lists models and features", applyCPU},
 		{"smp", "[[cpus=]N][,maxcpus=N][,sockets=N][,dies=N][,cores=N][,threads=N]", "number and grouping of vCPUs", applySMP},
-		{"m", "[size=]MEGS", "guest memory, in MiB unless it has a suffix k, M, G or T", applyMemory},
+		{"m", "[size=]MEGS[,slots=N,maxmem=SIZE]", "guest memory, in MiB unless it has a suffix k, M, G or T; what there may become", applyMemory},
+		{"mem-path", "FILE", "file, or directory of hugepages, that guest memory is in", text(func(s *setup) *string { return &s.memPath })},
+		{"mem-prealloc", "", "allocate guest memory at the start", flag(func(s *setup) { s.memPrealloc = true })},
+		{"numa", "node[,nodeid=N][,memdev=ID|,mem=SIZE][,cpus=FIRST[-LAST]]", "a NUMA node; 'dist' and 'cpu' say more, 'help' how", applyNUMA},
 		{"name", "[guest=]NAME[,process=NAME][,debug-threads=on|off]", "name of the machine, and of the process", applyName},
 		{"uuid", "UUID", "UUID of the machine", applyUUID},
 

@@ -38,6 +38,7 @@ type Common struct {
 	memMerge, dumpGuestCore           bool
 	usb                               bool
 	suppressVMDesc                    bool
+	memoryBackend                     string // ID of the object that RAM is
 	info                              *Info
 }
 
@@ -110,6 +111,7 @@ func init() {
 		object.Bool("graphics", func(b Board) *bool { return &b.common().graphics }, true, "Set on/off to enable/disable graphics emulation"),
 		object.Bool("mem-merge", func(b Board) *bool { return &b.common().memMerge }, true, "Enable/disable memory merge support"),
 		object.Bool("dump-guest-core", func(b Board) *bool { return &b.common().dumpGuestCore }, true, "Include guest memory in a core dump"),
+		object.Link("memory-backend", "link<memory-backend>", func(b Board) *string { return &b.common().memoryBackend }, "Set RAM backend"),
 		never(object.Bool("usb", func(b Board) *bool { return &b.common().usb }, false, "USB controller"),
 			"on", "there are no USB controllers yet"),
 		object.Bool("suppress-vmdesc", func(b Board) *bool { return &b.common().suppressVMDesc }, false, "Set on to disable self-describing migration"),

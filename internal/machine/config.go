@@ -22,10 +22,14 @@ type Config struct {
 	// Board is the board object with its properties set; see NewBoard.
 	Board Board
 	// Accel is "kvm" or "qtest".
-	Accel string
-	CPU   string // -cpu, "" for the board's default
-	SMP   SMP
-	RAM   uint64 // bytes
+	Accel         string
+	CPU           string // -cpu, "" for the board's default
+	SMP           SMP
+	RAM           uint64 // bytes; 0 for that of Board's memory-backend
+	MaxRAM, Slots uint64 // of memory that could be added: bytes in all, and pieces
+	MemPath       string // file or directory that RAM is in, "" for none
+	MemPrealloc   bool   // RAM is allocated at once
+	NUMA          NUMA
 
 	RTC  RTC
 	Boot boot.Order
@@ -53,8 +57,8 @@ type Config struct {
 	Log    *logrus.Logger
 
 	Chardevs *chardev.Registry
-	// Objects finds user-created objects by ID.
-	Objects func(id string) object.Object
+	// Objects are the user-created objects. Guest memory is among them. Nil for none.
+	Objects *object.Collection
 }
 
 // DeviceConfig is one -device: its type, ID and properties, in order.

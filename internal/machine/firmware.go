@@ -89,7 +89,11 @@ func (m *Machine) describe(f *fwcfg.Device, l layout) error {
 	limit := int(m.topology().MaxAPICID()) + 1
 	f.AddUint16(fwcfg.KeyMaxCPUs, uint16(limit))
 	f.AddUint32(fwcfg.KeyIRQ0Override, 1)
-	f.Add(fwcfg.KeyNUMA, make([]byte, 8*(1+limit)))
+	var words []byte
+	for _, w := range m.numaWords(limit) {
+		words = binary.LittleEndian.AppendUint64(words, w)
+	}
+	f.Add(fwcfg.KeyNUMA, words)
 	f.AddUint16(fwcfg.KeyBootMenu, boolWord(m.Boot.Menu != nil && *m.Boot.Menu))
 	if err := f.AddFile(fwcfg.FileE820, l.firmwareMap().Encode()); err != nil {
 		return err

@@ -38,15 +38,21 @@ func (l *layout) mapRAM(m *Machine, limit uint64) (low *memory.Region, err error
 	}
 	l.below = min(m.RAM, limit)
 	l.above = m.RAM - l.below
-	sys, root := m.Env.Memory, m.mem.Root()
-	low = sys.NewRAM("ram-below-4g", m.ram, 0, l.below)
+	root := m.mem.Root()
+	if low, err = m.ramRegion("ram-below-4g", 0, l.below); err != nil {
+		return nil, err
+	}
 	if err := root.Add(0, low); err != nil {
 		return nil, err
 	}
 	if l.above > 0 {
-		err = root.Add(fourGiB, sys.NewRAM("ram-above-4g", m.ram, l.below, l.above))
+		high, err := m.ramRegion("ram-above-4g", l.below, l.above)
+		if err != nil {
+			return nil, err
+		}
+		return low, root.Add(fourGiB, high)
 	}
-	return low, err
+	return low, nil
 }
 
 // checkAddressSpace refuses memory that the processor model cannot address. A

@@ -18,6 +18,7 @@ import (
 	"govmd/internal/machine/boot"
 	"govmd/internal/machine/cpu"
 	"govmd/internal/memory"
+	"govmd/internal/memory/hostmem"
 	"govmd/internal/object"
 	"govmd/internal/runstate"
 	"govmd/internal/state"
@@ -32,7 +33,7 @@ type Machine struct {
 	Run   *runstate.Controller
 	Root  *object.Node
 
-	ram         *memory.Block
+	ram         []*hostmem.Backend // in the order in which the guest has it
 	model       *cpu.Model
 	mem, io     *memory.Space
 	cpus        []*VCPU
@@ -74,18 +75,19 @@ func (m *Machine) make() error {
 	m.onClose(clocks.Close)
 	m.Run = runstate.New(cfg.Lane, cfg.Events, clocks.Virtual)
 	m.Run.SetPolicy(runstate.Policy{NoReboot: cfg.NoReboot, NoShutdown: cfg.NoShutdown, Panic: cfg.PanicAction})
-	sys := memory.NewSystem()
+	sys := m.memorySystem()
 	m.mem = sys.NewSpace("memory", 0)
 	m.io = sys.NewSpace("I/O", 1<<16)
 	m.Env = &device.Env{
 		Clock: clocks, Lane: cfg.Lane, Events: cfg.Events, Run: m.Run, State: &state.Registry{}, Log: cfg.Log,
 		Memory: sys, Mem: m.mem, IO: m.io, Root: m.Root,
 		Chardev: func(id string, fe chardev.Frontend) (chardev.Port, error) { return cfg.Chardevs.Attach(id, fe) },
-		Object:  cfg.Objects,
+		Object:  cfg.Objects.Find,
 	}
 	if err := object.Add(m.Root, cfg.Board, "machine"); err != nil {
 		return err
 	}
+	m.describeBoard()
 	for _, name := range []string{"unattached", "peripheral", "peripheral-anon"} {
 		m.Root.Container("/machine/" + name)
 	}
@@ -197,25 +199,6 @@ func (m *Machine) CheckGlobals() {
 			m.log().Warnf("global %s.%s=%s not used", g.Type, g.Prop, g.Value)
 		}
 	}
-}
-
-func (m *Machine) makeRAM() error {
-	if !m.Board.common().info.RAM {
-		return nil
-	}
-	if err := m.checkAddressSpace(); err != nil {
-		return err
-	}
-	b, err := m.Env.Memory.NewBlock(memory.BlockConfig{
-		Name: m.ramName(), Size: m.RAM,
-		Merge: m.Board.common().memMerge, Dump: m.Board.common().dumpGuestCore,
-	})
-	if err != nil {
-		return err
-	}
-	m.ram = b
-	m.onClose(func() { _ = b.Close() })
-	return nil
 }
 
 func (m *Machine) ramName() string {

@@ -149,7 +149,7 @@ func (v *Microvm) used() (list []int) {
 func (v *Microvm) finish(m *Machine) error {
 	a := acpi.MicroVM{
 		CPUs: m.acpiCPUs(), PIC: v.pic != object.Off, TimerOnPin2: true, GED: acpi.DefaultGED,
-		Serial: v.uarts, RTC: v.rtc != nil, FWCfgPorts: 12,
+		Serial: v.uarts, RTC: v.rtc != nil, FWCfgPorts: 12, Extra: m.numaTables(v.layout),
 	}
 	for _, i := range v.used() {
 		a.VirtioMMIO = append(a.VirtioMMIO, acpi.VirtioMMIO{

@@ -187,6 +187,7 @@ func (p *PC) acpiTables(m *Machine) (*acpi.Tables, error) {
 	c := acpi.PC{
 		CPUs: m.acpiCPUs(), PM: acpi.DefaultPM, Reset: acpi.PIIXReset,
 		PCIWindows: []acpi.Range{{First: p.below, Last: 0xfebfffff}},
+		Extra:      m.numaTables(p.layout),
 		HPET:       p.hpetID, Keyboard: true, Mouse: true, Serial: p.uarts, FWCfgPorts: 12, S3: true, S4: true,
 	}
 	if size := p.host.Hole64Size(); size > 0 {

@@ -26,6 +26,7 @@ type kvmInfo struct {
 
 // cpuProps is where a vCPU is plugged in.
 type cpuProps struct {
+	NodeID   *int64 `qmp:"node-id"`
 	SocketID *int64 `qmp:"socket-id"`
 	DieID    *int64 `qmp:"die-id"`
 	CoreID   *int64 `qmp:"core-id"`
@@ -74,7 +75,7 @@ func (m *Machine) QtestTarget() qtest.Target {
 
 // Commands returns the commands about the machine itself.
 func (m *Machine) Commands() []qmp.Command {
-	return []qmp.Command{
+	return append(m.memoryCommands(),
 		qmp.New("query-name", func(*qmp.Context, *qmp.None) (nameInfo, error) {
 			return nameInfo{m.Name}, nil
 		}, qmp.NoLane, qmp.Preconfig),
@@ -88,20 +89,23 @@ func (m *Machine) Commands() []qmp.Command {
 			list := []cpuFastInfo{}
 			for _, c := range m.cpus {
 				list = append(list, cpuFastInfo{
-					CPUIndex: int64(c.index), QOMPath: c.Path(), ThreadID: c.threadID(), Props: m.cpuProps(c), Target: "x86_64",
+					CPUIndex: int64(c.index), QOMPath: c.Path(), ThreadID: c.threadID(), Props: m.cpuProps(c.index), Target: "x86_64",
 				})
 			}
 			return list, nil
 		}),
 		qmp.NewAsync("query-cpus", func(_ *qmp.Context, _ *qmp.None, r *qmp.Reply[[]cpuInfo]) { m.queryCPUs(r) }),
-	}
+	)
 }
 
-func (m *Machine) cpuProps(c *VCPU) cpuProps {
-	l := m.topology().Location(c.index)
+func (m *Machine) cpuProps(index int) cpuProps {
+	l := m.topology().Location(index)
 	p := cpuProps{SocketID: number(l.Socket), CoreID: number(l.Core), ThreadID: number(l.Thread)}
 	if m.SMP.Dies > 1 {
 		p.DieID = number(l.Die)
+	}
+	if len(m.NUMA.Nodes) > 0 {
+		p.NodeID = number(m.nodeOf(index))
 	}
 	return p
 }
@@ -119,7 +123,7 @@ func (m *Machine) queryCPUs(r *qmp.Reply[[]cpuInfo]) {
 	infos := make([]cpuInfo, 0, len(cpus))
 	for _, c := range cpus {
 		infos = append(infos, cpuInfo{
-			CPU: int64(c.index), Current: c.index == 0, QOMPath: c.Path(), ThreadID: c.threadID(), Props: m.cpuProps(c), Arch: "x86",
+			CPU: int64(c.index), Current: c.index == 0, QOMPath: c.Path(), ThreadID: c.threadID(), Props: m.cpuProps(c.index), Arch: "x86",
 		})
 	}
 	m.queries.Go(func() {

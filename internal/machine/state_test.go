@@ -44,7 +44,6 @@ func newRig(t *testing.T, change func(*Config, Board)) *rig {
 		Name: "test", Board: board, Accel: "qtest", SMP: SMP{CPUs: 2, MaxCPUs: 2, Sockets: 1, Dies: 1, Cores: 2, Threads: 1},
 		RAM: rigRAM, RTC: RTC{Base: "utc", Clock: "vm", DriftFix: "none"}, Boot: boot.NewOrder(),
 		Lane: lane.New(), Events: &event.Bus{}, Log: log, Chardevs: &chardev.Registry{},
-		Objects: func(string) object.Object { return nil },
 	}
 	change(&cfg, board)
 	r := &rig{t: t, l: cfg.Lane}
@@ -171,10 +170,10 @@ func TestKVMMachineRoundTrip(t *testing.T) {
 	same(t, saved, from.save()) // nothing moves while it is stopped
 	to.do(func() error { return to.Env.State.LoadAll(saved) })
 	ram := make([]byte, rigRAM)
-	if err := from.ram.Read(0, ram); err != nil {
+	if err := from.ram[0].Block().Read(0, ram); err != nil {
 		t.Fatal(err)
 	}
-	if err := to.ram.Write(0, ram); err != nil {
+	if err := to.ram[0].Block().Write(0, ram); err != nil {
 		t.Fatal(err)
 	}
 	same(t, saved, to.save())

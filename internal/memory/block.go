@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"sync/atomic"
+
+	"golang.org/x/sys/unix"
 )
 
 // PageSize is the granule of RAM blocks and of dirty tracking, in bytes.
@@ -22,6 +24,10 @@ type BlockConfig struct {
 	HugeTLB   uint64 // size of its hugepages, 0 for none (transparent ones are always asked for)
 	ReadOnly  bool   // the file is opened and mapped read-only
 	Prealloc  bool   // all its pages are allocated at once
+	Threads   int    // that allocate them, 0 for as many as the program has
+	Align     uint64 // of its address in this process, at least; 0 or a power of two
+	Policy    Policy // on which of the host's nodes it is
+	NoSeal    bool   // others can change the size of the memory that they are passed
 	NoReserve bool   // no swap or hugepages are reserved for it
 	Dump      bool   // it is part of core dumps
 	Merge     bool   // KSM may merge its pages
@@ -100,6 +106,32 @@ func (b *Block) FD() int { return b.fd }
 
 // FDOffset returns where the block starts in FD.
 func (b *Block) FDOffset() uint64 { return b.fdOffset }
+
+// SetMerge says whether KSM may merge the block's pages.
+func (b *Block) SetMerge(on bool) { b.advice(on, unix.MADV_MERGEABLE, unix.MADV_UNMERGEABLE) }
+
+// SetDump says whether the block is part of core dumps.
+func (b *Block) SetDump(on bool) { b.advice(on, unix.MADV_DODUMP, unix.MADV_DONTDUMP) }
+
+// advice tells the kernel; a kernel without KSM does not take the first.
+func (b *Block) advice(on bool, yes, no int) {
+	if !on {
+		yes = no
+	}
+	_ = unix.Madvise(b.m.all(), yes)
+}
+
+// Populate allocates all pages, on at most that many threads; 0 is any number.
+func (b *Block) Populate(threads int) error {
+	if !b.acquire() {
+		return b.fault(0, b.size, true, FaultGone)
+	}
+	defer b.release()
+	if err := b.m.populate(threads); err != nil {
+		return explain(err, b.m.page)
+	}
+	return nil
+}
 
 // PageSize returns the size of the pages behind the block: 4096, or its hugepages'.
 func (b *Block) PageSize() uint64 { return b.m.page }

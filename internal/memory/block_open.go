@@ -23,6 +23,9 @@ func (b *Block) open(cfg BlockConfig) (err error) {
 			return fmt.Errorf("hugepage size %d is not a power of two", page)
 		}
 	}
+	if cfg.Align&(cfg.Align-1) != 0 {
+		return fmt.Errorf("alignment %d is not a power of two", cfg.Align)
+	}
 	defer func() {
 		if err != nil {
 			_ = b.closeFD()
@@ -62,14 +65,18 @@ func (b *Block) open(cfg BlockConfig) (err error) {
 			return err
 		}
 	}
-	b.m, err = mapMemory(b.size, page, max(page, blockAlign), prot, flags, b.fd, int64(cfg.FDOffset))
+	b.m, err = mapMemory(b.size, page, max(page, blockAlign, cfg.Align), prot, flags, b.fd, int64(cfg.FDOffset))
 	if err != nil {
 		return explain(err, page)
 	}
 	b.m.faults = faults
 	b.advise(cfg, page)
+	if err := b.m.bind(cfg.Policy); err != nil {
+		b.m.unmap()
+		return err
+	}
 	if cfg.Prealloc && !cfg.ReadOnly {
-		if err := b.m.populate(); err != nil {
+		if err := b.m.populate(cfg.Threads); err != nil {
 			b.m.unmap()
 			return explain(err, page)
 		}
@@ -88,7 +95,7 @@ func (b *Block) openMemFD(cfg BlockConfig, page uint64) error {
 	flags := unix.MFD_CLOEXEC
 	if cfg.HugeTLB != 0 {
 		flags |= unix.MFD_HUGETLB | log2(page)<<unix.MFD_HUGE_SHIFT
-	} else {
+	} else if !cfg.NoSeal {
 		flags |= unix.MFD_ALLOW_SEALING
 	}
 	fd, err := unix.MemfdCreate(cfg.Name, flags)
@@ -99,7 +106,7 @@ func (b *Block) openMemFD(cfg BlockConfig, page uint64) error {
 	if err := unix.Ftruncate(fd, int64((cfg.FDOffset+cfg.Size+page-1)&^(page-1))); err != nil {
 		return explain(err, page)
 	}
-	if cfg.HugeTLB == 0 {
+	if cfg.HugeTLB == 0 && !cfg.NoSeal {
 		// Those whom the descriptor is passed to cannot take the memory away.
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, unix.F_SEAL_SHRINK|unix.F_SEAL_GROW|unix.F_SEAL_SEAL); err != nil {
 			return err
@@ -170,7 +177,7 @@ func (b *Block) fitFile(cfg BlockConfig, page uint64) (uint64, error) {
 			return 0, fmt.Errorf("%s: cannot make it %d bytes long: %w", name, need, err)
 		}
 	default:
-		return 0, fmt.Errorf("%s: it has %d bytes, but %d are needed", name, st.Size, need)
+		return 0, &SizeError{File: name, Size: uint64(st.Size), Needed: uint64(need)}
 	}
 	return page, nil
 }
@@ -191,10 +198,13 @@ func (b *Block) advise(cfg BlockConfig, page uint64) {
 }
 
 // populate allocates all pages, on several threads: zeroing them takes long.
-func (m *mapping) populate() error {
+func (m *mapping) populate(threads int) error {
+	if threads <= 0 {
+		threads = runtime.GOMAXPROCS(0)
+	}
 	all := m.all()
 	step := max(m.page, blockAlign)
-	chunk := (uint64(len(all))/uint64(runtime.GOMAXPROCS(0)) + step) &^ (step - 1)
+	chunk := (uint64(len(all))/uint64(threads) + step) &^ (step - 1)
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var first error

@@ -238,7 +238,7 @@ func TestPreallocWithoutRoom(t *testing.T) {
 	must(t, err)
 	defer b.Close()
 	must(t, os.Truncate(path, PageSize))
-	err = b.m.populate()
+	err = b.m.populate(0)
 	if !errors.Is(err, unix.EFAULT) {
 		t.Fatalf("populate: %v", err)
 	}

@@ -56,3 +56,13 @@ func (e *AccessError) Error() string {
 	}
 	return fmt.Sprintf("%s: cannot %s %d bytes at %#x: %s", e.Who, op, e.Size, e.Addr, e.Fault)
 }
+
+// SizeError is a backing file that is too short.
+type SizeError struct {
+	File         string
+	Size, Needed uint64 // in bytes
+}
+
+func (e *SizeError) Error() string {
+	return fmt.Sprintf("%s: it has %d bytes, but %d are needed", e.File, e.Size, e.Needed)
+}

@@ -42,7 +42,12 @@ func Service[T any](s *Collection) (service T, ok bool) {
 }
 
 // Find returns the object with that ID, or nil.
-func (s *Collection) Find(id string) Object { return s.Child(id) }
+func (s *Collection) Find(id string) Object {
+	if s == nil {
+		return nil
+	}
+	return s.Child(id)
+}
 
 // Add creates an object.
 func (s *Collection) Add(o *Options) error {
@@ -105,11 +110,12 @@ func (s *Collection) Delete(id string) error {
 	if by := o.Obj().Users(); by != "" {
 		return fmt.Errorf("object '%s' is in use, can not be deleted: it is used by %s", id, by)
 	}
-	s.drop(o)
+	s.Drop(o)
 	return nil
 }
 
-func (s *Collection) drop(o Object) {
+// Drop takes an object away, whoever uses it.
+func (s *Collection) Drop(o Object) {
 	if c, ok := o.(Closer); ok {
 		c.Close()
 	}
@@ -120,7 +126,7 @@ func (s *Collection) drop(o Object) {
 // are younger.
 func (s *Collection) Close() {
 	for _, o := range slices.Backward(s.Children()) {
-		s.drop(o)
+		s.Drop(o)
 	}
 }
 

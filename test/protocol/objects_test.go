@@ -36,6 +36,7 @@ func (s *session) answer(command, args string) map[string]any {
 //	=      the same answer
 //	class  an error of the same class in both; texts differ for the reason given above the line
 //	has    a list; what govmd lists for the names in braces is what QEMU does
+//	has-id the same of a list whose members have IDs
 //	ours   what QEMU refuses, or lacks, and govmd does
 func TestObjects(t *testing.T) {
 	text, err := os.ReadFile("testdata/objects.txt")
@@ -53,7 +54,7 @@ func TestObjects(t *testing.T) {
 		}
 		how, rest, _ := strings.Cut(line, " ")
 		var names []string
-		if how == "has" {
+		if strings.HasPrefix(how, "has") {
 			list, r, _ := strings.Cut(strings.TrimPrefix(rest, "{"), "} ")
 			names, rest = strings.Split(list, ","), r
 		}
@@ -70,7 +71,9 @@ func TestObjects(t *testing.T) {
 		case "class":
 			got, want = errorClass(got), errorClass(want)
 		case "has":
-			got, want = named(got, names), named(want, names)
+			got, want = named(got, "name", names), named(want, "name", names)
+		case "has-id":
+			got, want = named(got, "id", names), named(want, "id", names)
 		}
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("objects.txt:%d: %s:\n%v, from QEMU\n%v", i+1, rest, got, want)
@@ -94,9 +97,9 @@ func errorClass(answer map[string]any) map[string]any {
 
 // named returns those members of a list of objects that have one of the names,
 // by name, without their descriptions.
-func named(answer map[string]any, names []string) map[string]any {
+func named(answer map[string]any, key string, names []string) map[string]any {
 	list, ok := answer["return"].([]any)
-	if !ok {
+	if !ok || len(names) == 0 {
 		return answer
 	}
 	found := map[string]any{}
@@ -104,7 +107,7 @@ func named(answer map[string]any, names []string) map[string]any {
 		m, _ := e.(map[string]any)
 		delete(m, "description")
 		for _, name := range names {
-			if m["name"] == name {
+			if m[key] == name {
 				found[name] = m
 			}
 		}

@@ -61,6 +61,16 @@ func machines(t *testing.T) map[string]*acpi.Tables {
 	big.CPUs = cpus(300, 300)
 	big.Extra = []acpi.Table{{Signature: "SSDT", Revision: 1}}
 	pc("300 CPUs", big)
+	numa := fullPC()
+	numa.CPUs = append(numa.CPUs, acpi.CPU{APICID: 300})
+	numa.Extra = []acpi.Table{
+		acpi.SRAT(acpi.Affinity{
+			CPUs:   []acpi.CPUAffinity{{APICID: 0, Node: 0}, {APICID: 1, Node: 1}, {APICID: 300, Node: 0x1234}},
+			Memory: []acpi.MemoryAffinity{{Base: 0, Size: 0xa0000}, {Base: 1 << 32, Size: 1 << 30, Node: 1}},
+		}),
+		acpi.SLIT(2, func(from, to int) uint8 { return uint8(10 + 11*from + to) }),
+	}
+	pc("numa", numa)
 	for name, c := range map[string]acpi.MicroVM{
 		"full microvm": fullMicroVM(),
 		"bare microvm": {CPUs: cpus(1, 1), GED: acpi.DefaultGED},
@@ -103,6 +113,7 @@ func TestPlacedTables(t *testing.T) {
 		"full pc":      "RSDT XSDT FACP DSDT FACS APIC HPET WAET",
 		"bare pc":      "RSDT FACP DSDT FACS APIC WAET",
 		"300 CPUs":     "RSDT XSDT FACP DSDT FACS APIC HPET WAET SSDT",
+		"numa":         "RSDT XSDT FACP DSDT FACS APIC HPET WAET SRAT SLIT",
 		"full microvm": "RSDT XSDT FACP DSDT APIC WAET",
 		"bare microvm": "RSDT XSDT FACP DSDT APIC WAET",
 	}
@@ -312,6 +323,27 @@ func TestSlotPIRQ(t *testing.T) {
 	for _, tt := range []struct{ slot, pin, want int }{{0, 0, 3}, {1, 0, 0}, {1, 3, 3}, {2, 0, 1}, {3, 0, 2}, {31, 3, 1}} {
 		if got := acpi.SlotPIRQ(tt.slot, tt.pin); got != tt.want {
 			t.Errorf("slot %d pin %d: wire %d, want %d", tt.slot, tt.pin, got, tt.want)
+		}
+	}
+}
+
+// What is said of nodes is what a disassembler reads.
+func TestAffinity(t *testing.T) {
+	all := place(t, machines(t)["numa"])
+	for signature, wants := range map[string][]string{
+		"SRAT": {"[Memory Affinity]", "[Processor Local APIC/SAPIC Affinity]", "[Processor Local x2APIC Affinity]",
+			"Apic ID : 0000012C", "Proximity Domain : 00001234", "Base Address : 0000000100000000"},
+		"SLIT": {"Localities : 0000000000000002", "Locality   0 : 0A 0B", "Locality   1 : 15 16"},
+	} {
+		f, ok := all.Get(signature)
+		if !ok {
+			t.Fatalf("no %s", signature)
+		}
+		source := acpitest.Disassemble(t, f)
+		for _, want := range wants {
+			if !strings.Contains(source, want) {
+				t.Errorf("%s: no %q in\n%s", signature, want, source)
+			}
 		}
 	}
 }
