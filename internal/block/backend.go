@@ -296,6 +296,9 @@ func (p backendParent) DrainBegin(*Child) {
 	for _, q := range p.b.queues {
 		q.Hold()
 	}
+	if t := p.b.Throttle(); t != nil {
+		t.Suspend()
+	}
 }
 
 func (p backendParent) DrainWait(ctx context.Context, _ *Child) error {
@@ -308,6 +311,9 @@ func (p backendParent) DrainWait(ctx context.Context, _ *Child) error {
 }
 
 func (p backendParent) DrainEnd(*Child) {
+	if t := p.b.Throttle(); t != nil {
+		t.Restore()
+	}
 	for _, q := range p.b.queues {
 		q.Release()
 	}

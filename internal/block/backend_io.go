@@ -87,14 +87,28 @@ type Throttle interface {
 	// Admit reports whether r may go ahead now. If not it keeps r and calls
 	// Resume of the queue later, from anywhere, in order.
 	Admit(q *Queue, r *Request) bool
+	// Suspend lets what is kept go ahead and admits everything until Restore, as a
+	// drain wants it. Calls nest.
+	Suspend()
+	Restore()
 }
 
 // SetThrottle sets or, with nil, ends throttling. Requests that are kept by the
 // former throttle are resumed by it.
 func (b *Backend) SetThrottle(t Throttle) {
+	drained := false
+	if c := b.root.Load(); c != nil {
+		drained = c.quiesced
+	}
+	if old := b.Throttle(); old != nil && drained {
+		old.Restore()
+	}
 	if t == nil {
 		b.throttle.Store(nil)
 		return
+	}
+	if drained {
+		t.Suspend()
 	}
 	b.throttle.Store(&t)
 }
@@ -109,7 +123,6 @@ func (b *Backend) Throttle() Throttle {
 
 // Resume queues a request that a Throttle has kept.
 func (q *Queue) Resume(r *Request) {
-	r.resub = true
 	q.enqueue(r)
 }
 

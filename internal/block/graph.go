@@ -10,6 +10,7 @@ import (
 	"govmd/internal/lane"
 	"govmd/internal/option"
 	"govmd/internal/runstate"
+	"govmd/internal/throttle"
 )
 
 // Env is what the block layer uses of the machine. All of it may be missing, as
@@ -24,6 +25,8 @@ type Env struct {
 	OpenFD func(name string, flags int, mode uint32) (int, error)
 	// Secret returns the data of the secret object of that ID.
 	Secret func(id string) ([]byte, error)
+	// ThrottleGroup returns the object throttle-group of that ID, nil if there is none.
+	ThrottleGroup func(id string) *throttle.Group
 	// TLSCreds returns the TLS credentials object of that ID, as the sock package takes it.
 	TLSCreds func(id string) (any, error)
 }
@@ -37,6 +40,8 @@ type Graph struct {
 	order    []*Node // in the order in which they were opened
 	backends []*Backend
 	nextAuto int
+
+	throttles map[string]*throttleGroup // those with members; the lane's own
 }
 
 // NewGraph returns an empty graph.

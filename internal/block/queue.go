@@ -68,7 +68,6 @@ func (s *childSink) finish(*Request, error) bool { return true }
 // a request's Done included. After Close the request fails with ErrCancelled.
 func (q *Queue) Submit(r *Request) {
 	r.queue = q
-	r.resub = false
 	if q.sink.admit(r) {
 		q.enqueue(r)
 	}

@@ -84,8 +84,8 @@ func TypeNames() []string { return slices.Clone(names) }
 
 // unsupported are QEMU's drivers that govmd does not have (yet).
 var unsupported = strings.Fields(`blklogwrites blkreplay blkverify bochs cloop compress copy-before-write
-	copy-on-read dmg ftp ftps gluster http https io_uring iscsi luks nbd nfs null-co null-aio nvme nvme-io_uring
-	parallels preallocate qcow qcow2 qed quorum rbd replication snapshot-access ssh throttle vdi vhdx
+	dmg ftp ftps gluster http https io_uring iscsi luks nfs null-co null-aio nvme nvme-io_uring
+	parallels qcow qcow2 qed quorum rbd replication snapshot-access ssh vdi vhdx
 	virtio-blk-vfio-pci virtio-blk-vhost-user virtio-blk-vhost-vdpa vmdk vpc vvfat blkdebug host_device
 	host_cdrom raw file sheepdog vxhs qcow tftp`)
 

@@ -42,7 +42,6 @@ type Request struct {
 	queue *Queue
 	next  *Request
 	start int64 // ns, when it was submitted
-	resub bool  // the throttle has let it pass
 }
 
 // bytes returns how much the request moves or covers.

@@ -3,6 +3,7 @@ package drivers
 
 import (
 	_ "govmd/internal/block/file"
+	_ "govmd/internal/block/filter"
 	_ "govmd/internal/block/nbd"
 	_ "govmd/internal/block/raw"
 )
