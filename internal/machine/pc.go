@@ -183,12 +183,17 @@ func (p *PC) finish(m *Machine) error {
 	return m.completeBoot(parts)
 }
 
+// sleepThere marks the sleep states that there are in etc/system-states.
+const sleepThere = 0x80
+
 func (p *PC) acpiTables(m *Machine) (*acpi.Tables, error) {
+	states := p.pm.SystemStates()
 	c := acpi.PC{
 		CPUs: m.acpiCPUs(), PM: acpi.DefaultPM, Reset: acpi.PIIXReset,
 		PCIWindows: []acpi.Range{{First: p.below, Last: 0xfebfffff}},
 		Extra:      m.numaTables(p.layout),
-		HPET:       p.hpetID, Keyboard: true, Mouse: true, Serial: p.uarts, FWCfgPorts: 12, S3: true, S4: true,
+		HPET:       p.hpetID, Keyboard: true, Mouse: true, Serial: p.uarts, FWCfgPorts: 12,
+		S3: states[3]&sleepThere != 0, S4: states[4]&sleepThere != 0, S4Type: states[4] &^ sleepThere,
 	}
 	if size := p.host.Hole64Size(); size > 0 {
 		start := (uint64(fourGiB) + p.above + 1<<30 - 1) &^ (1<<30 - 1)

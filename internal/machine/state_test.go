@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"io"
@@ -278,6 +279,42 @@ func TestKVMGlobals(t *testing.T) {
 		return
 	}
 	t.Error("there is no interval timer")
+}
+
+// The tables promise the sleep states that there are.
+func TestSleepStates(t *testing.T) {
+	image := rom(t, counter...)
+	for _, c := range []struct {
+		globals  []object.Default
+		want, no []string
+	}{
+		{nil, []string{"_S3_", "_S4_", "_S5_"}, nil},
+		{[]object.Default{{Type: "PIIX4_PM", Prop: "disable_s3", Value: "1"}}, []string{"_S4_", "_S5_"}, []string{"_S3_"}},
+		{[]object.Default{{Type: "PIIX4_PM", Prop: "disable_s4", Value: "1"}}, []string{"_S3_", "_S5_"}, []string{"_S4_"}},
+	} {
+		r := newRig(t, func(cfg *Config, b Board) {
+			cfg.Globals = c.globals
+			b.common().firmware = image
+		})
+		tables, err := r.Board.(*PC).acpiTables(r.Machine)
+		if err != nil {
+			t.Fatal(err)
+		}
+		placed, err := tables.Place(1<<20, 0xf0000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range c.want {
+			if !bytes.Contains(placed.Tables, []byte(name)) {
+				t.Errorf("%v: no %s", c.globals, name)
+			}
+		}
+		for _, name := range c.no {
+			if bytes.Contains(placed.Tables, []byte(name)) {
+				t.Errorf("%v: there is %s", c.globals, name)
+			}
+		}
+	}
 }
 
 // The same without KVM: the devices alone, after the guest's time has passed.
