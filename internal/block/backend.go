@@ -13,15 +13,27 @@ import (
 type Device interface {
 	// BlockDeviceName is the device's ID or QOM path, for messages and queries.
 	BlockDeviceName() string
-	// MediumChanged: a medium is in the drive (or not any more).
+	// MediumChanged: a medium is in the drive (or not any more). A device with a
+	// tray, which is open then, need not do anything yet: the guest sees what is in
+	// the drive when the tray closes.
 	MediumChanged(present bool)
 	// MediumResized: the medium has another size. It may be called from anywhere.
 	MediumResized()
 }
 
-// TrayDevice is a device with removable media.
+// MediaDevice is a device without a tray whose medium can be changed: a floppy drive.
+type MediaDevice interface {
+	Device
+	RemovableMedium()
+}
+
+// TrayDevice is a device with removable media and a tray.
 type TrayDevice interface {
 	Device
+	// MoveTray opens or closes the tray, as the user does from outside: a lock of the
+	// guest's does not matter. It announces that with Backend.PublishTray when the
+	// tray was elsewhere before.
+	MoveTray(open bool)
 	// TrayOpen and MediumLocked may be called from anywhere.
 	TrayOpen() bool
 	MediumLocked() bool
