@@ -495,7 +495,7 @@ func TestUDPNobody(t *testing.T) {
 
 // The ring keeps what is newest, whatever is written at a time, and no more.
 func TestRing(t *testing.T) {
-	_, c := add(t, RingConfig{16}, false)
+	_, c := add(t, RingConfig{Size: 16}, false)
 	p := attach(t, c, newSink(0))
 	b := c.backend.(*ringBackend)
 	for _, pieces := range [][]string{
@@ -516,7 +516,7 @@ func TestRing(t *testing.T) {
 	var r Registry
 	defer r.Close()
 	for size, ok := range map[uint64]bool{0: true, 1000: false, 1: true, 1 << 63: false, 1 << 40: false} {
-		if _, err := r.Add(t.Context(), Config{ID: "r" + strconv.FormatUint(size, 10), Backend: RingConfig{size}}); (err == nil) != ok {
+		if _, err := r.Add(t.Context(), Config{ID: "r" + strconv.FormatUint(size, 10), Backend: RingConfig{Size: size}}); (err == nil) != ok {
 			t.Errorf("size %d: %v", size, err)
 		}
 	}

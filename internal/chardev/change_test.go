@@ -131,7 +131,7 @@ func TestChangeUnderMux(t *testing.T) {
 
 // Many changes while a guest writes: each byte goes somewhere, once.
 func TestChangeWhileWriting(t *testing.T) {
-	r, c := add(t, RingConfig{1 << 20}, false)
+	r, c := add(t, RingConfig{Size: 1 << 20}, false)
 	p := attach(t, c, newSink(0))
 	stop, total := make(chan struct{}), make(chan int)
 	go func() {
@@ -148,7 +148,7 @@ func TestChangeWhileWriting(t *testing.T) {
 	}()
 	rings := []*Chardev{c}
 	for range 20 {
-		res := changed(r, Config{ID: "c0", Backend: RingConfig{1 << 20}})
+		res := changed(r, Config{ID: "c0", Backend: RingConfig{Size: 1 << 20}})
 		if res.err != nil {
 			t.Fatal(res.err)
 		}

@@ -47,7 +47,8 @@ type SerialConfig struct{ Path string }
 
 // RingConfig is the back end "ringbuf", also called "memory".
 type RingConfig struct {
-	Size uint64 // a power of two, in bytes; 0 for 64 KiB
+	Size   uint64 // a power of two, in bytes; 0 for 64 KiB
+	Memory bool   // it was asked for by that name
 }
 
 // UDPConfig is the back end "udp"; both addresses are internet ones.

@@ -135,7 +135,7 @@ func backendOptions(kind string, o *option.Opts) (any, error) {
 	case "serial":
 		return SerialConfig{o.Str("path")}, need("path", "serial/tty: no device path given")
 	case "ringbuf":
-		return RingConfig{o.Size("size", 0)}, nil
+		return RingConfig{o.Size("size", 0), o.Str("backend") == "memory"}, nil
 	case "mux":
 		return MuxConfig{o.Str("chardev")}, need("chardev", "mux: no chardev given")
 	case "udp":

@@ -79,7 +79,7 @@ func TestOptions(t *testing.T) {
 		{"pipe,id=c", "chardev: pipe: no device path given", nil},
 		{"tty,id=c", "chardev: serial/tty: no device path given", nil},
 		{"serial,id=c,path=/dev/ttyS1", "", SerialConfig{"/dev/ttyS1"}},
-		{"memory,id=c,size=4k", "", RingConfig{4096}},
+		{"memory,id=c,size=4k", "", RingConfig{4096, true}},
 		{"mux,id=c", "chardev: mux: no chardev given", nil},
 		{"mux,id=c,chardev=x", "", MuxConfig{"x"}},
 		{"udp,id=c,host=h", "chardev: udp: remote port not specified", nil},

@@ -96,7 +96,16 @@ func (a *ringArgs) config() (any, error) {
 	if a.Size == nil {
 		return RingConfig{}, nil
 	}
-	return RingConfig{uint64(*a.Size)}, nil
+	return RingConfig{Size: uint64(*a.Size)}, nil
+}
+
+type memoryArgs struct{ ringArgs }
+
+func (a *memoryArgs) config() (any, error) {
+	cfg, err := a.ringArgs.config()
+	ring, _ := cfg.(RingConfig)
+	ring.Memory = true
+	return ring, err
 }
 
 type muxArgs struct {
@@ -178,7 +187,7 @@ func init() {
 	branch[serialArgs]("serial")
 	branch[stdioArgs]("stdio")
 	branch[ringArgs]("ringbuf")
-	branch[ringArgs]("memory")
+	branch[memoryArgs]("memory")
 	branch[muxArgs]("mux")
 	branch[udpArgs]("udp")
 	branch[socketArgs]("socket")

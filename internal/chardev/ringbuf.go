@@ -37,8 +37,14 @@ func (b *ringBackend) start(_ context.Context, c *Chardev) error {
 	return nil
 }
 
-func (b *ringBackend) stop()            {}
-func (b *ringBackend) describe() string { return "ringbuf" }
+func (b *ringBackend) stop() {}
+
+func (b *ringBackend) describe() string {
+	if b.cfg.Memory {
+		return "memory"
+	}
+	return "ringbuf"
+}
 
 // output implements direct.
 func (b *ringBackend) output(p []byte) {

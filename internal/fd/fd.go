@@ -101,7 +101,7 @@ func (t *Table) SessionEnds(session uint64) {
 		_ = unix.Close(fd)
 	}
 	delete(t.sessions, session)
-	t.clean()
+	t.clean(t.sets...)
 }
 
 // Close closes all descriptors that nobody has taken.

@@ -147,7 +147,7 @@ func (t *Table) released(fd int) {
 		if i := slices.Index(s.dups, fd); i >= 0 {
 			s.dups = slices.Delete(s.dups, i, i+1)
 			if len(s.dups) == 0 {
-				t.clean()
+				t.clean(s)
 			}
 			return
 		}

@@ -108,16 +108,16 @@ func (t *Table) Remove(id int64, fd *int64) error {
 	if !found {
 		return &NotFoundError{what}
 	}
-	t.clean()
+	t.clean(t.sets[at])
 	return nil
 }
 
-// clean closes what was removed and, without a monitor, what nobody uses.
-func (t *Table) clean() {
+// clean closes what was removed of sets and, without a monitor, what nobody uses.
+func (t *Table) clean(sets ...*set) {
 	if t.running != nil && !t.running() {
 		return
 	}
-	for _, s := range t.sets {
+	for _, s := range sets {
 		unused := len(t.sessions) == 0 && len(s.dups) == 0
 		s.members = slices.DeleteFunc(s.members, func(m *member) bool {
 			if m.removed || unused {
