@@ -12,11 +12,12 @@ type Event int
 
 // The events that a front end is told of.
 const (
-	Opened Event = iota // the other side is there (again)
-	Closed              // the other side has gone
-	Break               // a line break was received
-	MuxIn               // the multiplexer now sends input here
-	MuxOut              // the multiplexer now sends input elsewhere
+	Opened       Event = iota // the other side is there (again)
+	Closed                    // the other side has gone
+	Break                     // a line break was received
+	MuxIn                     // the multiplexer now sends input here
+	MuxOut                    // the multiplexer now sends input elsewhere
+	ModemChanged              // the modem lines of a serial line may have changed; see ModemPort
 )
 
 // Frontend is what uses a character device. Its methods are called from the

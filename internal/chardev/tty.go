@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -17,6 +18,7 @@ type ttyBackend struct {
 	fd    int
 	conn  *fdConn
 	saved *unix.Termios // the settings before; nil where the device is no terminal
+	end   chan struct{}
 	done  sync.WaitGroup
 
 	mu   sync.Mutex // guards use of fd beside conn
@@ -49,7 +51,32 @@ func (b *ttyBackend) start(ctx context.Context, c *Chardev) (err error) {
 		}
 		c.serve(conn)
 	})
+	b.end = make(chan struct{})
+	if lines, ok := b.modem(); ok {
+		b.done.Go(func() { b.watchModem(c, lines) })
+	}
 	return nil
+}
+
+// modemInterval is how often modem lines are looked at. The call that waits for a
+// change of them cannot be ended.
+const modemInterval = 50 * time.Millisecond
+
+// watchModem tells the front end of changes of the lines.
+func (b *ttyBackend) watchModem(c *Chardev, was ModemLines) {
+	tick := time.NewTicker(modemInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-b.end:
+			return
+		case <-tick.C:
+		}
+		if now, ok := b.modem(); ok && (now^was)&^(DTR|RTS) != 0 {
+			was = now
+			c.event(ModemChanged)
+		}
+	}
 }
 
 // setSpeed sets the parameters of a line.
@@ -156,6 +183,7 @@ func (b *ttyBackend) setModem(lines ModemLines) {
 
 func (b *ttyBackend) stop() {
 	_ = b.conn.Close()
+	close(b.end)
 	b.mu.Lock()
 	b.gone = true
 	b.mu.Unlock()

@@ -23,6 +23,7 @@ type Chardev struct {
 	breaks    int
 	open      bool
 	params    chardev.LineParams
+	modem     *chardev.ModemLines // nil: there are none
 	in        []byte
 	pendingEv []chardev.Event
 }
@@ -77,6 +78,34 @@ func (c *Chardev) Event(ev chardev.Event) {
 	c.pendingEv = append(c.pendingEv, ev)
 	c.mu.Unlock()
 	c.m.pump()
+}
+
+// SetModemLines makes the device a line with modem lines, in that state, and tells
+// the front end.
+func (c *Chardev) SetModemLines(lines chardev.ModemLines) {
+	c.mu.Lock()
+	c.modem = &lines
+	c.mu.Unlock()
+	c.Event(chardev.ModemChanged)
+}
+
+// Modem implements chardev.ModemPort.
+func (c *Chardev) Modem() (lines chardev.ModemLines, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.modem == nil {
+		return 0, false
+	}
+	return *c.modem, true
+}
+
+// SetModem implements chardev.ModemPort.
+func (c *Chardev) SetModem(lines chardev.ModemLines) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.modem != nil {
+		*c.modem = *c.modem&^(chardev.DTR|chardev.RTS) | lines
+	}
 }
 
 // SetRoom bounds how many more bytes Write takes; negative is no bound. When

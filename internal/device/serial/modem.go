@@ -11,6 +11,49 @@ func (u *UART) SetModemLines(lines uint8) {
 	u.modemChanged()
 }
 
+// driveModem sets the outputs of a real line.
+func (u *UART) driveModem() {
+	p, ok := u.port.(chardev.ModemPort)
+	if !ok {
+		return
+	}
+	var lines chardev.ModemLines
+	if r := &u.regs; r.mcr&mcrLoop == 0 {
+		if r.mcr&mcrDTR != 0 {
+			lines |= chardev.DTR
+		}
+		if r.mcr&mcrRTS != 0 {
+			lines |= chardev.RTS
+		}
+	}
+	p.SetModem(lines)
+}
+
+// senseModem takes the inputs of a real line.
+func (u *UART) senseModem() {
+	u.mu.Lock()
+	port := u.port
+	u.mu.Unlock()
+	p, ok := port.(chardev.ModemPort)
+	if !ok {
+		return
+	}
+	state, ok := p.Modem()
+	if !ok {
+		return
+	}
+	var lines uint8
+	for _, w := range [...]struct {
+		line chardev.ModemLines
+		in   uint8
+	}{{chardev.CTS, CTS}, {chardev.DSR, DSR}, {chardev.RI, RI}, {chardev.DCD, DCD}} {
+		if state&w.line != 0 {
+			lines |= w.in
+		}
+	}
+	u.SetModemLines(lines)
+}
+
 // modemChanged brings MSR up to date: in loopback the modem control outputs are
 // its inputs.
 func (u *UART) modemChanged() {

@@ -131,6 +131,9 @@ func (u *UART) Receive(p []byte) {
 
 // ChardevEvent implements chardev.Frontend.
 func (u *UART) ChardevEvent(ev chardev.Event) {
+	if ev == chardev.ModemChanged || ev == chardev.Opened {
+		u.senseModem()
+	}
 	if ev != chardev.Break {
 		return
 	}

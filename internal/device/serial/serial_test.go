@@ -270,6 +270,23 @@ func TestModemLines(t *testing.T) {
 	m.CheckIn8(base+regMSR, CTS|DSR|DCD|msrTERI|msrDDSR|msrDDCD, "the ring ends")
 }
 
+// The guest's modem lines are those of a real line, where there is one.
+func TestRealModemLines(t *testing.T) {
+	m, c, _ := newCOM1(t)
+	m.Out8(base+regMCR, mcrDTR|mcrRTS)
+	m.CheckIn8(base+regMSR, CTS|DSR|DCD, "without a line all are on")
+	c.SetModemLines(chardev.CTS)
+	m.CheckIn8(base+regMSR, CTS|msrDDSR|msrDDCD, "DSR and DCD fell")
+	m.Out8(base+regMCR, mcrRTS)
+	if lines, _ := c.Modem(); lines != chardev.CTS|chardev.RTS {
+		t.Errorf("lines %b", lines)
+	}
+	m.Out8(base+regMCR, mcrDTR|mcrLoop) // both are off while the UART talks to itself
+	if lines, _ := c.Modem(); lines != chardev.CTS {
+		t.Errorf("lines %b", lines)
+	}
+}
+
 func TestLoopback(t *testing.T) {
 	m, c, _ := newCOM1(t)
 	// This is how Linux finds out that there is a UART at all.

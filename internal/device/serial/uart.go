@@ -92,6 +92,7 @@ func (u *UART) Start(cfg Config) error {
 		u.mu.Unlock()
 		p.OnWritable(u.onWritable)
 		u.setParams()
+		u.senseModem()
 		cfg.Device.Defer(p.Detach)
 		p.AcceptInput()
 	}
@@ -113,6 +114,7 @@ func (u *UART) ResetHold() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.setParams()
+	u.driveModem()
 	u.update()
 }
 
@@ -208,6 +210,7 @@ func (u *UART) WriteIO(off uint64, _ int, val uint64) {
 		old := r.mcr
 		r.mcr = v & mcrMask
 		u.modemChanged()
+		u.driveModem()
 		if old&mcrLoop != 0 && r.mcr&mcrLoop == 0 {
 			u.port.AcceptInput()
 		}
