@@ -101,6 +101,10 @@ func (s *Spec) Resolve(host *Host, topo Topology) (m *Model, warnings []string, 
 	m.xcr0 = m.Features.xcr0() & host.xcr0()
 	m.pickLevels(s)
 	m.tscLeaf = isOn(p.vmwareFreq, true) && m.showKVM && (m.TSCHz != 0 || m.Features.Has("invtsc"))
+	if m.topo.Threads > 1 && m.isAMD() && !m.Features.Has("topoext") {
+		warnings = append(warnings, fmt.Sprintf("an AMD processor without topoext cannot tell its guest of threads=%d: they look like cores; "+
+			"add topoext=on to -cpu or change -smp", m.topo.Threads))
+	}
 	return m, warnings, nil
 }
 
