@@ -35,6 +35,9 @@ func (g *Graph) attach(parent Parent, owner *Node, name string, role Role, n *No
 		g.mu.Unlock()
 		return nil, err
 	}
+	if owner != nil && role&RoleCOW != 0 {
+		owner.backing.Store(c)
+	}
 	if n.quiesce > 0 {
 		c.quiesced = true
 		parent.DrainBegin(c)
@@ -53,6 +56,9 @@ func (g *Graph) detach(c *Child) {
 		c.owner.children = slices.DeleteFunc(c.owner.children, func(x *Child) bool { return x == c })
 	}
 	g.mu.Unlock()
+	if c.owner != nil && c.role&RoleCOW != 0 {
+		c.owner.backing.CompareAndSwap(c, nil)
+	}
 	if c.quiesced {
 		c.quiesced = false
 		c.parent.DrainEnd(c)

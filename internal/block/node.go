@@ -31,6 +31,7 @@ type Node struct {
 	quiesce  int
 	blockers []blocker
 
+	backing atomic.Pointer[Child] // the child in role COW
 	length  atomic.Int64
 	trk     tracker
 	gen     atomic.Uint64 // counts writes
@@ -141,6 +142,10 @@ func (n *Node) Backing() *Node {
 	}
 	return nil
 }
+
+// BackingChild returns the edge to the backing file, or nil. It may be called from
+// requests: the edge changes under drain only.
+func (n *Node) BackingChild() *Child { return n.backing.Load() }
 
 func (n *Node) cow() *Child {
 	for _, c := range n.children {

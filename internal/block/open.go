@@ -68,6 +68,27 @@ func (a *OpenArgs) chainFor(role Role) []string {
 	return nil
 }
 
+// OpenNamed opens the image that another image (relative) refers to by name and
+// makes it a child: an external data file, an extent. Its format is raw, not guessed.
+func (a *OpenArgs) OpenNamed(name, file string, relative *Node, role Role) (*Child, error) {
+	full, err := resolve(relative.fileName(), file)
+	if err != nil {
+		return nil, err
+	}
+	t, err := protocolOf(full)
+	if err != nil {
+		return nil, err
+	}
+	opts := &qmp.Object{}
+	opts.Set("driver", t.Name)
+	n, err := a.Graph.openImage(a.Ctx, full, opts, qmp.JSON, a.Node.set.inherit(role), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer n.Unref()
+	return a.Graph.attachChild(a.Node, name, role, n)
+}
+
 // maxChain bounds how long a backing chain can be.
 const maxChain = 500
 

@@ -54,7 +54,7 @@ var (
 	names []string
 )
 
-// BlockdevOptions is the union of what a node can be opened with; drivers add
+// optionsUnion is the union of what a node can be opened with; drivers add
 // their branches with Register.
 var optionsUnion = qmp.NewUnion("BlockdevOptions", "driver")
 

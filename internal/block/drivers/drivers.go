@@ -5,5 +5,6 @@ import (
 	_ "govmd/internal/block/file"
 	_ "govmd/internal/block/filter"
 	_ "govmd/internal/block/nbd"
+	_ "govmd/internal/block/qcow2"
 	_ "govmd/internal/block/raw"
 )

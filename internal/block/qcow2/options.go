@@ -1,0 +1,155 @@
+package qcow2
+
+import (
+	"govmd/internal/block"
+	"govmd/internal/qmp"
+)
+
+// Options are the options of the driver qcow2.
+type Options struct {
+	block.GenericCOW
+	LazyRefcounts       *bool         `qmp:"lazy-refcounts"`
+	PassDiscardRequest  *bool         `qmp:"pass-discard-request"`
+	PassDiscardSnapshot *bool         `qmp:"pass-discard-snapshot"`
+	PassDiscardOther    *bool         `qmp:"pass-discard-other"`
+	OverlapCheck        *OverlapCheck `qmp:"overlap-check"`
+	CacheSize           *int64        `qmp:"cache-size"`
+	L2CacheSize         *int64        `qmp:"l2-cache-size"`
+	L2CacheEntrySize    *int64        `qmp:"l2-cache-entry-size"`
+	RefcountCacheSize   *int64        `qmp:"refcount-cache-size"`
+	CacheCleanInterval  *int64        `qmp:"cache-clean-interval"`
+	Encrypt             *Encryption   `qmp:"encrypt"`
+	DataFile            *block.Ref    `qmp:"data-file"`
+}
+
+// OverlapCheck is what overlap-check takes: a mode, or flags.
+type OverlapCheck struct {
+	qmp.Alternate
+	Flags *OverlapFlags `qmp:"flags"`
+	Mode  *OverlapMode  `qmp:"mode"`
+}
+
+// OverlapMode is how much is checked before a write.
+type OverlapMode string
+
+// EnumValues implements qmp.Enum.
+func (OverlapMode) EnumValues() []string { return []string{"none", "constant", "cached", "all"} }
+
+// OverlapFlags say it part by part. All parts cost the same here: checks are on
+// when any of them is.
+type OverlapFlags struct {
+	Template        *OverlapMode `qmp:"template"`
+	MainHeader      *bool        `qmp:"main-header"`
+	ActiveL1        *bool        `qmp:"active-l1"`
+	ActiveL2        *bool        `qmp:"active-l2"`
+	RefcountTable   *bool        `qmp:"refcount-table"`
+	RefcountBlock   *bool        `qmp:"refcount-block"`
+	SnapshotTable   *bool        `qmp:"snapshot-table"`
+	InactiveL1      *bool        `qmp:"inactive-l1"`
+	InactiveL2      *bool        `qmp:"inactive-l2"`
+	BitmapDirectory *bool        `qmp:"bitmap-directory"`
+}
+
+func (o *Options) overlapOn() bool {
+	c := o.OverlapCheck
+	if c == nil {
+		return true
+	}
+	if c.Mode != nil {
+		return *c.Mode != "none"
+	}
+	f := c.Flags
+	if f.Template == nil || *f.Template != "none" {
+		return true
+	}
+	for _, p := range []*bool{f.MainHeader, f.ActiveL1, f.ActiveL2, f.RefcountTable, f.RefcountBlock, f.SnapshotTable,
+		f.InactiveL1, f.InactiveL2, f.BitmapDirectory} {
+		if p != nil && *p {
+			return true
+		}
+	}
+	return false
+}
+
+// Encryption says how the data are encrypted.
+type Encryption struct {
+	Format string `qmp:"format"`
+	Branch any    `qmp:",branch"`
+}
+
+var encryptions = qmp.NewUnion("BlockdevQcow2Encryption", "format")
+
+// QMPUnion implements qmp.Unioner.
+func (Encryption) QMPUnion() *qmp.Union { return encryptions }
+
+// EncryptionKey is the branch of both formats.
+type EncryptionKey struct {
+	KeySecret *string `qmp:"key-secret"`
+}
+
+func init() {
+	qmp.AddBranch[EncryptionKey](encryptions, "luks")
+	qmp.AddBranch[EncryptionKey](encryptions, "aes")
+	block.Register[Options](&block.Type{
+		Name: "qcow2", Backing: true, Open: open, Probe: probe, Create: create, CreateKeys: createKeys,
+	})
+	block.RegisterCreate[CreateOptions]("qcow2")
+}
+
+func probe(head []byte, _ string) int {
+	if len(head) >= 8 && be.Uint32(head) == magic && be.Uint32(head[4:]) >= 2 {
+		return 100
+	}
+	return 0
+}
+
+const (
+	maxL2Cache   = 32 << 20 // bytes, the default
+	minRefBlocks = 4
+)
+
+// cacheSizes returns how many L2 slices and refcount blocks are cached, and the size
+// of a slice.
+func (q *image) cacheSizes(o *Options) (slices, blocks int, sliceSize int64, err error) {
+	sliceSize = min(q.clusterSize, 4096)
+	if o.L2CacheEntrySize != nil {
+		sliceSize = *o.L2CacheEntrySize
+		if sliceSize < 512 || sliceSize > q.clusterSize || sliceSize&(sliceSize-1) != 0 {
+			return 0, 0, 0, block.Errorf(block.KindInvalid, "L2 cache entry size must be a power of two between 512 and the cluster size (%d)", q.clusterSize)
+		}
+	}
+	// Tables for all of the disk are never needed twice.
+	whole := int64(len(q.l1)) << q.l2Bits * q.l2EntrySize
+	l2 := min(maxL2Cache, whole)
+	refs := minRefBlocks * q.clusterSize
+	total := o.CacheSize
+	switch {
+	case total != nil && o.L2CacheSize != nil && o.RefcountCacheSize != nil:
+		return 0, 0, 0, block.Errorf(block.KindInvalid, "cache-size, l2-cache-size and refcount-cache-size may not be set at the same time")
+	case total != nil && o.L2CacheSize != nil && *o.L2CacheSize > *total:
+		return 0, 0, 0, block.Errorf(block.KindInvalid, "l2-cache-size may not exceed cache-size")
+	case total != nil && o.RefcountCacheSize != nil && *o.RefcountCacheSize > *total:
+		return 0, 0, 0, block.Errorf(block.KindInvalid, "refcount-cache-size may not exceed cache-size")
+	case total != nil && o.L2CacheSize != nil:
+		l2, refs = *o.L2CacheSize, *total-*o.L2CacheSize
+	case total != nil && o.RefcountCacheSize != nil:
+		l2, refs = *total-*o.RefcountCacheSize, *o.RefcountCacheSize
+	case total != nil:
+		l2 = min(*total, whole)
+		refs = max(refs, *total-l2)
+		if l2 == *total {
+			l2 = max(0, *total-refs)
+		}
+	default:
+		if o.L2CacheSize != nil {
+			l2 = *o.L2CacheSize
+		}
+		if o.RefcountCacheSize != nil {
+			refs = *o.RefcountCacheSize
+		}
+	}
+	if l2 < 0 || refs < 0 || l2 > 1<<36 || refs > 1<<36 {
+		return 0, 0, 0, block.Errorf(block.KindInvalid, "L2 cache size or refcount cache size is out of range")
+	}
+	return max(int(l2/sliceSize), 2), max(int(refs/q.clusterSize), minRefBlocks), sliceSize, nil
+}

@@ -1,0 +1,210 @@
+package qcow2
+
+import (
+	"govmd/internal/block"
+)
+
+// PwriteZeroes makes whole subclusters read as zeroes by their entries. The end of
+// the range may be within one where the disk ends.
+func (q *image) PwriteZeroes(off, n int64, f block.Flags) error {
+	if q.hdr.version < 3 {
+		return q.zeroV2(off, n)
+	}
+	if q.ext && q.hdr.autoclear&autoclearRawData != 0 {
+		if err := q.data.PwriteZeroes(off, n, f&block.MayUnmap); err != nil {
+			return err
+		}
+	}
+	end := off + n
+	return q.work(func() (bool, error) {
+		for off < end {
+			m, err := q.zeroOne(off, end, f&block.MayUnmap != 0)
+			if err != nil {
+				return false, err
+			}
+			off += m
+		}
+		return true, nil
+	})
+}
+
+// zeroV2 is for version 2, which has no zero clusters: what is not allocated and has
+// no backing file is zero already.
+func (q *image) zeroV2(off, n int64) error {
+	if q.node.BackingChild() != nil {
+		return block.ErrUnsupp
+	}
+	e := q.enter()
+	defer q.exit(e)
+	for n > 0 {
+		r, err := q.find(off, n)
+		if err != nil {
+			return err
+		}
+		if r.kind != unallocated {
+			return block.ErrUnsupp
+		}
+		off, n = off+r.n, n-r.n
+	}
+	return nil
+}
+
+// zeroOne zeroes within one cluster and returns how much.
+func (q *image) zeroOne(off, end int64, unmap bool) (int64, error) {
+	guest := off >> q.clusterBits
+	in := off & (q.clusterSize - 1)
+	n := min(end-off, q.clusterSize-in)
+	whole := in == 0 && (n == q.clusterSize || end == q.sizeBytes.Load())
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		if q.conflict(guest, guest+1) != nil {
+			q.wait()
+			continue
+		}
+		if l1, _, _ := q.place(guest); q.node.BackingChild() == nil && l1 < len(q.l1) && q.l1[l1]&offsetMask == 0 {
+			// Nothing there, nothing behind it: it is zero.
+			left := (1<<q.l2Bits-guest&(1<<q.l2Bits-1))<<q.clusterBits - in
+			return min(end-off, left), nil
+		}
+		if err := q.needDirty(); err != nil {
+			return 0, err
+		}
+		t, i, err := q.table(guest)
+		if err == errRetry {
+			continue
+		}
+		if err == nil && t == nil {
+			err = block.ErrIO
+		}
+		if err != nil {
+			return 0, err
+		}
+		old := q.entryAt(t, i)
+		e, err := q.zeroed(old, in, n, whole, unmap)
+		if err != nil {
+			return 0, err
+		}
+		if e == old {
+			return n, nil
+		}
+		q.setEntry(t, i, e)
+		if old.l2&flagCompressed != 0 || e.offset() == 0 {
+			q.freeEntry(old, freeRequest)
+		}
+		return n, nil
+	}
+}
+
+// zeroed returns what an entry becomes.
+func (q *image) zeroed(old entry, in, n int64, whole, unmap bool) (entry, error) {
+	if whole {
+		// Space that is shared, or not to be kept, goes.
+		drop := old.l2&flagCompressed != 0 || unmap || old.l2&flagCopied == 0
+		keep := old.l2
+		if drop && !q.ext {
+			keep = 0
+		}
+		keep &= offsetMask | flagCopied
+		if q.extL2 {
+			return entry{l2: keep, sub: 0xffffffff << 32}, nil
+		}
+		if q.node.BackingChild() == nil && keep == 0 && old.l2&offsetMask == 0 && old.l2&flagCompressed == 0 && old.l2&flagZero == 0 {
+			return old, nil
+		}
+		return entry{l2: keep | flagZero}, nil
+	}
+	if !q.extL2 || old.l2&flagCompressed != 0 {
+		return old, block.ErrUnsupp
+	}
+	first, last := in>>q.subBits, (in+n-1)>>q.subBits
+	mask := uint64(1)<<(last+1) - uint64(1)<<first
+	return entry{l2: old.l2, sub: old.sub&^mask | mask<<32}, nil
+}
+
+// Pdiscard gives clusters up. In version 3 they read as zeroes afterwards, so that
+// what the backing file has does not come back.
+func (q *image) Pdiscard(off, n int64) error {
+	end := off + n
+	return q.work(func() (bool, error) {
+		for off < end {
+			m, err := q.discardOne(off, end)
+			if err != nil {
+				return false, err
+			}
+			off += m
+		}
+		return true, nil
+	})
+}
+
+func (q *image) discardOne(off, end int64) (int64, error) {
+	guest := off >> q.clusterBits
+	n := min(end-off, q.clusterSize)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for {
+		if q.conflict(guest, guest+1) != nil {
+			q.wait()
+			continue
+		}
+		l1, _, _ := q.place(guest)
+		if l1 >= len(q.l1) {
+			return n, nil
+		}
+		behind := q.node.BackingChild() != nil
+		if q.l1[l1]&offsetMask == 0 && !behind {
+			left := (1<<q.l2Bits - guest&(1<<q.l2Bits-1)) << q.clusterBits
+			return min(end-off, left), nil
+		}
+		if err := q.needDirty(); err != nil {
+			return 0, err
+		}
+		t, i, err := q.table(guest)
+		if err == errRetry {
+			continue
+		}
+		if err == nil && t == nil {
+			err = block.ErrIO
+		}
+		if err != nil {
+			return 0, err
+		}
+		old := q.entryAt(t, i)
+		e := entry{}
+		switch {
+		case q.hdr.version < 3:
+			if behind && old.l2 == 0 {
+				return n, nil // it stays as it is
+			}
+			if behind {
+				return n, nil // giving it up would bring back what is behind it
+			}
+		case q.extL2:
+			e.sub = 0xffffffff << 32
+			if !behind && old.l2 == 0 && old.sub == 0 {
+				return n, nil
+			}
+		case !behind && old.l2 == 0:
+			return n, nil
+		default:
+			e.l2 = flagZero
+		}
+		if q.ext {
+			e.l2 |= old.l2 & (offsetMask | flagCopied)
+		}
+		if e == old {
+			return n, nil
+		}
+		q.setEntry(t, i, e)
+		if !q.ext {
+			q.freeEntry(old, freeRequest)
+		} else if q.dropRequest && old.l2&flagCopied != 0 {
+			// In a raw data file everything is where it is on the disk.
+			q.mu.Unlock()
+			_ = q.data.Pdiscard(guest<<q.clusterBits, n) // only space is lost
+			q.mu.Lock()
+		}
+		return n, nil
+	}
+}
