@@ -74,6 +74,15 @@ func (r *ROM) Print(text string) *ROM {
 	return r
 }
 
+// Store writes text to memory at addr.
+func (r *ROM) Store(addr uint16, text string) *ROM {
+	for i := range len(text) {
+		at := addr + uint16(i)
+		r.emit(0xc6, 0x06, byte(at), byte(at>>8), text[i]) // mov byte [at], imm8
+	}
+	return r
+}
+
 // CMOS writes a register of the clock.
 func (r *ROM) CMOS(index, v uint8) *ROM {
 	return r.Out8(PortCMOSIndex, index).Out8(PortCMOSData, v)
