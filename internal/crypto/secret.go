@@ -49,7 +49,8 @@ const (
 // maxSecret bounds the file of a secret.
 const maxSecret = 16 << 20
 
-// Bytes returns the secret. It must not be changed.
+// Bytes returns the secret. It must not be changed, and is there until the object
+// goes.
 func (s *Secret) Bytes() []byte { return s.value }
 
 // Text returns the secret as a password: it must be UTF-8.

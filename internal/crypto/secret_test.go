@@ -5,6 +5,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/base64"
+	"encoding/hex"
 	"os"
 	"path/filepath"
 	"testing"
@@ -94,4 +95,32 @@ func FuzzSecret(f *testing.F) {
 			t.Error("neither secret nor error")
 		}
 	})
+}
+
+// checkEncrypted creates a secret from hexadecimal key and iv.
+func checkEncrypted(t *testing.T, key, iv, data, want string) {
+	t.Helper()
+	raw := func(s string) []byte {
+		b, err := hex.DecodeString(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, raw(key), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var s object.Collection
+	defer s.Close()
+	if err := s.Parse("secret,id=k,file=" + file); err != nil {
+		t.Fatal(err)
+	}
+	err := s.Parse("secret,id=s,format=base64,keyid=k,iv=" + base64.StdEncoding.EncodeToString(raw(iv)) + ",data=" + data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := string(s.Find("s").(*Secret).Bytes()); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
 }

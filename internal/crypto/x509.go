@@ -1,6 +1,7 @@
 package crypto
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -60,7 +61,7 @@ func (c *X509) Complete(others *object.Collection) error {
 		if err != nil {
 			return err
 		}
-		c.password = s.Bytes()
+		c.password = bytes.Clone(s.Bytes()) // the secret may go
 	}
 	m, err := c.load()
 	if err != nil {
@@ -182,7 +183,7 @@ func (m *material) revoked(chains [][]*x509.Certificate) error {
 }
 
 // Close forgets the key's password.
-func (c *X509) Close() { c.password = nil }
+func (c *X509) Close() { clear(c.password) }
 
 func (c *X509) path(name string) string { return filepath.Join(c.dir, name) }
 

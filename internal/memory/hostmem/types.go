@@ -80,11 +80,6 @@ func sizeProperty() object.Property {
 	return positive(p)
 }
 
-func tooLate(text string, p object.Property) object.Property {
-	p.TooLate = text
-	return p
-}
-
 func nodesProperty() object.Property {
 	p := object.Value("host-nodes", "int", func(b *Backend) *[]uint16 { return &b.nodes }, func(b *Backend, list []uint16) error {
 		for _, n := range list {
