@@ -95,11 +95,13 @@ func (n *Node) pwritev(off int64, v Vec, f Flags) error {
 	}
 	err := n.beforeWrite(off, v)
 	if err == nil {
+		n.debugEvent(EventPwritev)
 		if bounce {
 			err = n.bounceWrite(off, v, f)
 		} else {
 			err = n.writeSplit(off, v, f)
 		}
+		n.debugEvent(EventPwritevDone)
 		n.afterWrite(off, size)
 	}
 	n.trk.end(t)
@@ -175,8 +177,15 @@ func (n *Node) flush() error {
 	want = n.gen.Load()
 	t := n.trk.begin(0, 0, false)
 	defer n.trk.end(t)
+	primary := n.primaryChild()
+	if primary != nil {
+		primary.Debug(EventFlushToOS)
+	}
 	if err := n.drv.Flush(); err != nil {
 		return err
+	}
+	if primary != nil {
+		primary.Debug(EventFlushToDisk)
 	}
 	if !n.set.NoFlush || !n.typ.Protocol {
 		for _, c := range n.children {

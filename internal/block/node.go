@@ -44,7 +44,7 @@ type Node struct {
 	bitmaps   atomic.Pointer[[]*Bitmap]
 	bmMu      sync.Mutex // serialises changes of bitmaps; reads use the pointer
 	guardRaw  bool       // the format raw was guessed: sector 0 must not turn into another's header
-	encrypted bool
+	debug     Debugger   // the driver, if it is one
 }
 
 // Name returns the node's name.
@@ -168,9 +168,16 @@ func (n *Node) filtered() *Child {
 // Primary returns the node that stands for this one one level down, or nil: a
 // format's file, what a filter filters.
 func (n *Node) Primary() *Node {
+	if c := n.primaryChild(); c != nil {
+		return c.Node()
+	}
+	return nil
+}
+
+func (n *Node) primaryChild() *Child {
 	for _, c := range n.children {
 		if c.role&RolePrimary != 0 {
-			return c.Node()
+			return c
 		}
 	}
 	return nil

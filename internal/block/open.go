@@ -190,6 +190,7 @@ func (n *Node) opened(more openMore) error {
 		return &Error{Kind: KindIO, Text: fmt.Sprintf("Could not get the size of '%s': %s", n.fileName(), text(err)), Err: err}
 	}
 	n.length.Store(size)
+	n.debug, _ = n.drv.(Debugger)
 	n.guardRaw = more.guessed && n.typ.Name == "raw"
 	if l, ok := n.drv.(interface{ Opened() error }); ok {
 		return l.Opened()

@@ -268,3 +268,10 @@ func (g *Graph) decodeAndOpen(ctx context.Context, opts *qmp.Object, mode qmp.Mo
 	}
 	return g.open(ctx, o, def, more)
 }
+
+// NameOptions returns the options, with their driver, of the protocol that serves a
+// file name: for drivers whose own names hold another's.
+func NameOptions(name string) (*qmp.Object, error) {
+	o := &qmp.Object{}
+	return o, addName(o, name)
+}

@@ -76,9 +76,11 @@ func (n *Node) bounceWrite(off int64, v Vec, f Flags) error {
 		b := GetBuffer(whole)
 		err := error(nil)
 		if skip > 0 {
+			n.debugEvent(EventPwritevRMWHead)
 			err = n.readSplit(from, VecOf(b.B[:a]), 0)
 		}
 		if last := whole - int(a); err == nil && size < whole && (last > 0 || skip == 0) {
+			n.debugEvent(EventPwritevRMWTail)
 			err = n.readSplit(from+int64(last), VecOf(b.B[last:]), 0)
 		}
 		if err == nil {

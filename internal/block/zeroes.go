@@ -26,6 +26,7 @@ func (n *Node) pwriteZeroes(off, size int64, f Flags) error {
 	t := n.trk.begin(from, (off+size+a-1)&^(a-1)-from, serial)
 	err := n.beforeWrite(off, Vec{})
 	if err == nil {
+		n.debugEvent(EventPwritevZero)
 		err = n.zeroPieces(off, size, f)
 		if err != ErrUnsupp {
 			n.afterWrite(off, size)

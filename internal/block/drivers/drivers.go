@@ -2,9 +2,11 @@
 package drivers
 
 import (
+	_ "govmd/internal/block/blkdebug"
 	_ "govmd/internal/block/file"
 	_ "govmd/internal/block/filter"
 	_ "govmd/internal/block/nbd"
+	_ "govmd/internal/block/null"
 	_ "govmd/internal/block/qcow2"
 	_ "govmd/internal/block/raw"
 )

@@ -1,5 +1,7 @@
 package qcow2
 
+import "govmd/internal/block"
+
 // table is a cached piece of metadata: an L2 slice or a refcount block.
 type table struct {
 	off     int64 // in the file
@@ -154,6 +156,7 @@ func (q *image) fetch(c *cache, off int64) error {
 	t := c.add(off)
 	t.loading = true
 	q.mu.Unlock()
+	q.file.Debug(block.EventL2Load)
 	err := q.file.Pread(off, t.data)
 	q.mu.Lock()
 	t.loading = false

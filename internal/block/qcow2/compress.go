@@ -243,6 +243,7 @@ func (q *image) placeCompressed(off int64, data []byte) error {
 	}
 	a := q.begin(guest, guest+1)
 	q.mu.Unlock()
+	q.file.Debug(block.EventWriteCompressed)
 	werr := q.data.Pwrite(host, data)
 	q.mu.Lock()
 	defer q.mu.Unlock()

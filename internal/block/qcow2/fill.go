@@ -40,6 +40,7 @@ func (q *image) fill(a *allocation, host, off int64, v block.Vec) error {
 	if from == off && to == off+n {
 		return q.writeData(host, off, v)
 	}
+	q.file.Debug(block.EventCOWRead)
 	p := paddings.Get().(*padded)
 	defer p.release()
 	var headZero, tailZero bool
@@ -62,6 +63,7 @@ func (q *image) fill(a *allocation, host, off int64, v block.Vec) error {
 		host -= off - from
 		off = from
 	}
+	q.file.Debug(block.EventCOWWrite)
 	p.segs = v.Segments(p.segs)
 	if p.tail != nil && !(tailZero && a.fresh && q.crypt == nil) {
 		p.segs = append(p.segs, p.tail.B)

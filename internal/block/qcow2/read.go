@@ -27,15 +27,18 @@ func (q *image) Preadv(off int64, v block.Vec, _ block.Flags) error {
 func (q *image) readRun(r run, off int64, v block.Vec) error {
 	switch r.kind {
 	case unallocated:
+		q.file.Debug(block.EventReadBackingAIO)
 		return q.readBacking(off, v)
 	case zeroPlain, zeroAlloc:
 		return v.Zero()
 	case compressed:
+		q.file.Debug(block.EventReadCompressed)
 		return q.readCompressed(r.ent, off&(q.clusterSize-1), v)
 	}
 	if q.crypt != nil {
 		return q.readEncrypted(r.host, off, v)
 	}
+	q.file.Debug(block.EventReadAIO)
 	return q.data.Preadv(r.host, v, 0)
 }
 

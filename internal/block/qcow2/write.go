@@ -333,6 +333,7 @@ func (q *image) metaName(c int64) string {
 
 // writeData writes to space that is the image's own.
 func (q *image) writeData(host, off int64, v block.Vec) error {
+	q.file.Debug(block.EventWriteAIO)
 	if q.crypt != nil {
 		return q.writeEncrypted(host, off, v)
 	}

@@ -127,6 +127,7 @@ func (q *image) settle(c *cut, err error) {
 func (q *image) writeCut(c *cut) error {
 	lazy := q.lazyDirty
 	for _, w := range c.rb {
+		q.file.Debug(block.EventRefblockUpdatePart)
 		if err := q.file.Pwrite(w.t.off, w.data.B); err != nil {
 			return err
 		}
@@ -136,6 +137,7 @@ func (q *image) writeCut(c *cut) error {
 			return err
 		}
 		for _, s := range c.rt {
+			q.file.Debug(block.EventRefblockAllocHookup)
 			if err := q.file.Pwrite(s.off, s.data); err != nil {
 				return err
 			}
@@ -154,6 +156,7 @@ func (q *image) writeCut(c *cut) error {
 			}
 		}
 		for _, w := range c.l2 {
+			q.file.Debug(block.EventL2Update)
 			if err := q.file.Pwrite(w.t.off, w.data.B); err != nil {
 				return err
 			}
@@ -164,6 +167,7 @@ func (q *image) writeCut(c *cut) error {
 			return err
 		}
 		for _, s := range c.l1 {
+			q.file.Debug(block.EventL1Update)
 			if err := q.file.Pwrite(s.off, s.data); err != nil {
 				return err
 			}

@@ -92,6 +92,7 @@ func (d *image) Limits() block.Limits {
 }
 
 func (d *image) Preadv(off int64, v block.Vec, f block.Flags) error {
+	d.file.Debug(block.EventReadAIO)
 	return d.file.Preadv(off+d.offset, v, f)
 }
 
@@ -107,6 +108,7 @@ func (d *image) Pwritev(off int64, v block.Vec, f block.Flags) error {
 	if err := d.fits(off, int64(v.Len())); err != nil {
 		return err
 	}
+	d.file.Debug(block.EventWriteAIO)
 	return d.file.Pwritev(off+d.offset, v, f)
 }
 
