@@ -112,7 +112,7 @@ func TestEveryCPUWorks(t *testing.T) {
 
 func TestSystemReset(t *testing.T) {
 	eachMachine(t, func(t *testing.T, machine string) {
-		vm := start(t, machine, kernel.BzImage(), "")
+		vm := start(t, machine, kernel.ELF(), "")
 		vm.Expect(guest.Ready)
 		vm.Expect(guest.Prompt)
 		vm.Type("echo leftover >/tmp/leftover; echo done\n")
@@ -204,7 +204,7 @@ func roundTrips(vm *vmtest.VM, n int) {
 
 func TestSystemPowerdown(t *testing.T) {
 	eachMachine(t, func(t *testing.T, machine string) {
-		vm := start(t, machine, kernel.BzImage(), "")
+		vm := start(t, machine, kernel.ELF(), "")
 		vm.Expect(guest.Prompt)
 		vm.Execute("system_powerdown", nil, nil)
 		vm.ExpectEvent("POWERDOWN")
