@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -18,6 +19,9 @@ const (
 	// maxQueued is how many bytes they may take, apart from the first: one
 	// message can be large, but eight of them shall not be so.
 	maxQueued = 1 << 20
+	// bigRequest is how many bytes a request has after which memory is given
+	// back to the host, not only to Go, which would keep it for minutes.
+	bigRequest = 4 << 20
 	// maxFDs is how many descriptors of a client wait for a command.
 	maxFDs = 64
 	// readSize is how much is read from a client at once.
@@ -257,6 +261,9 @@ func (s *Session) pop() bool {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.queue[0].size > bigRequest {
+		time.AfterFunc(0, debug.FreeOSMemory) // takes a while, and this may be the lane
+	}
 	s.queued -= s.queue[0].size
 	copy(s.queue, s.queue[1:])
 	s.queue[len(s.queue)-1] = nil
