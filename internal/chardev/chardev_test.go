@@ -429,3 +429,111 @@ func TestAbandon(t *testing.T) {
 		t.Errorf("the socket is still there: %v", err)
 	}
 }
+
+// echoer is a front end of whole connections that sends back what it gets.
+type echoer struct{ *sink }
+
+func (e echoer) ServeConn(c Conn) {
+	buf := make([]byte, 1000)
+	for {
+		n, _, err := c.ReadMsg(buf)
+		if err != nil {
+			return
+		}
+		if _, err := c.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// A monitor shares a terminal with a console, over several connections.
+func TestMuxWithWholeConnections(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	r, c := add(t, SocketConfig{Addr: sock.NewUnix(path), Server: true}, true)
+	guest := newSink(1 << 20)
+	p := attach(t, c, guest)
+	mon := attach(t, c, echoer{newSink(0)})
+	for i := range 3 {
+		conn := dialUnix(t, path)
+		guest.waitFor(func() bool { return guest.events[len(guest.events)-1] != Closed && len(guest.events) >= 2 })
+		if i == 0 {
+			if _, err := conn.Write([]byte("\x01c")); err != nil {
+				t.Fatal(err)
+			}
+			guest.waitFor(func() bool { return guest.events[len(guest.events)-1] == MuxOut })
+		}
+		long := strings.Repeat("0123456789", 5000)
+		go func() { _, _ = io.WriteString(conn, long) }()
+		expect(t, conn, long)
+		p.Write([]byte("from the guest"))
+		expect(t, conn, "from the guest")
+		_ = conn.Close()
+		guest.waitFor(func() bool { return guest.events[len(guest.events)-1] == Closed })
+	}
+	mon.Detach()
+	p.Detach()
+	if err := r.Remove("c0"); err != nil {
+		t.Error(err)
+	}
+}
+
+// Lines have the time before them when that is asked for, however they are written.
+func TestMuxTimes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	_, c := add(t, SocketConfig{Addr: sock.NewUnix(path), Server: true}, true)
+	s := newSink(100)
+	p := attach(t, c, s)
+	conn := dialUnix(t, path)
+	if _, err := conn.Write([]byte("\x01t!")); err != nil {
+		t.Fatal(err)
+	}
+	s.waitText("!")
+	for _, piece := range []string{"ab", "c\nde", "f\n"} {
+		if n := p.Write([]byte(piece)); n != len(piece) {
+			t.Errorf("took %d of %q", n, piece)
+		}
+	}
+	got := make([]byte, 2*len("[00:00:00.000] abc\n"))
+	if _, err := io.ReadFull(conn, got); err != nil {
+		t.Fatal(err)
+	}
+	for i, word := range []string{"abc\n", "def\n"} {
+		line := string(got[i*len(got)/2 : (i+1)*len(got)/2])
+		if !strings.HasPrefix(line, "[00:0") || !strings.HasSuffix(line, "] "+word) {
+			t.Errorf("%q", line)
+		}
+	}
+}
+
+// What a guest writes costs no memory.
+func BenchmarkWrite(b *testing.B) {
+	for name, backend := range map[string]any{"null": NullConfig{}, "ringbuf": RingConfig{}, "file": FileConfig{Out: "/dev/null"}} {
+		b.Run(name, func(b *testing.B) {
+			var r Registry
+			defer r.Close()
+			c, err := r.Add(b.Context(), Config{ID: "c", Backend: backend})
+			if err != nil {
+				b.Fatal(err)
+			}
+			p, err := c.Attach(newSink(0))
+			if err != nil {
+				b.Fatal(err)
+			}
+			one := []byte("x")
+			b.ReportAllocs()
+			for b.Loop() {
+				p.Write(one)
+			}
+		})
+	}
+}
+
+// TestWriteAllocatesNothing holds BenchmarkWrite to what it says.
+func TestWriteAllocatesNothing(t *testing.T) {
+	_, c := add(t, RingConfig{}, false)
+	p := attach(t, c, newSink(0))
+	one := []byte("x")
+	if n := testing.AllocsPerRun(100, func() { p.Write(one) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}

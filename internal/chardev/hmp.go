@@ -16,7 +16,8 @@ func (r *Registry) HumanCommands() []qmp.HumanCommand {
 	return []qmp.HumanCommand{
 		{
 			Name: "chardev-add", Args: "args:s", Params: "args", Help: "add chardev",
-			Run: func(ctx *qmp.Context, args qmp.HumanArgs, _ io.Writer) error {
+			Complete: completeBackend(1),
+			Run: func(ctx *qmp.Context, args qmp.HumanArgs, out io.Writer) error {
 				o, err := Schema.Parse(args.Str("args"))
 				if err != nil {
 					return err
@@ -25,27 +26,32 @@ func (r *Registry) HumanCommands() []qmp.HumanCommand {
 				if err != nil {
 					return err
 				}
-				return r.now(ctx, cfg, false)
+				return r.now(ctx, cfg, false, out)
 			},
 		},
 		{
 			Name: "chardev-change", Args: "id:s,args:s", Params: "id args", Help: "change chardev",
-			Complete: r.complete,
-			Run: func(ctx *qmp.Context, args qmp.HumanArgs, _ io.Writer) error {
+			Complete: func(ctx *qmp.Context, words []string) []string {
+				if len(words) > 2 {
+					return completeBackend(2)(ctx, words)
+				}
+				return r.complete(ctx, words)
+			},
+			Run: func(ctx *qmp.Context, args qmp.HumanArgs, out io.Writer) error {
 				list := option.Parse(args.Str("args"), Schema.Implied)
 				o, err := Schema.Check(list)
 				if err != nil {
 					return err
 				}
 				if o.ID != "" {
-					return fmt.Errorf("Chardev id should not be specified")
+					return fmt.Errorf("Unexpected 'id' parameter")
 				}
 				cfg, err := fromOptions(o.Str("backend"), o)
 				if err != nil {
 					return err
 				}
 				cfg.ID, cfg.Mux = args.Str("id"), false
-				return r.now(ctx, cfg, true)
+				return r.now(ctx, cfg, true, out)
 			},
 		},
 		{
@@ -88,8 +94,8 @@ func (r *Registry) HumanCommands() []qmp.HumanCommand {
 	}
 }
 
-// HumanInfo returns the second words of "info" about character devices.
-func (r *Registry) HumanInfo() []qmp.HumanCommand {
+// InfoCommands returns the second words of "info" about character devices.
+func (r *Registry) InfoCommands() []qmp.HumanCommand {
 	return []qmp.HumanCommand{{
 		Name: "chardev", Help: "show the character devices",
 		Run: func(_ *qmp.Context, _ qmp.HumanArgs, out io.Writer) error {
@@ -108,8 +114,9 @@ func (r *Registry) HumanInfo() []qmp.HumanCommand {
 const patience = time.Second
 
 // now opens a device, on the control lane, for a person, and puts it in the place
-// of another if change is true. A client can come later.
-func (r *Registry) now(ctx *qmp.Context, cfg Config, change bool) error {
+// of another if change is true. A client can come later. Out is told the name of a
+// new terminal.
+func (r *Registry) now(ctx *qmp.Context, cfg Config, change bool, out io.Writer) error {
 	if s, ok := cfg.Backend.(SocketConfig); ok {
 		s.Wait = false
 		cfg.Backend = s
@@ -122,8 +129,11 @@ func (r *Registry) now(ctx *qmp.Context, cfg Config, change bool) error {
 	limit, cancel := context.WithTimeoutCause(context.Background(), patience, fmt.Errorf("no answer within %v: chardev-add of QMP waits longer", patience))
 	defer cancel()
 	if !change {
-		_, err := r.add(limit, cfg, names)
-		return err
+		c, err := r.add(limit, cfg, names)
+		if err != nil {
+			return err
+		}
+		return sayPTY(out, c)
 	}
 	old, err := r.changeable(cfg.ID)
 	if err != nil {
@@ -139,20 +149,40 @@ func (r *Registry) now(ctx *qmp.Context, cfg Config, change bool) error {
 		return err
 	}
 	r.closeLater(old, func() {})
-	return nil
+	return sayPTY(out, c)
+}
+
+func sayPTY(out io.Writer, c *Chardev) (err error) {
+	if name := c.PTY(); name != "" {
+		_, err = fmt.Fprintf(out, "char device redirected to %s (label %s)\n", name, c.id)
+	}
+	return err
 }
 
 // printable returns text with what a terminal would act upon escaped.
 func printable(text string) string {
 	var b strings.Builder
 	for _, c := range text {
-		if c < ' ' && c != '\n' && c != '\t' || c == 0x7f {
-			fmt.Fprintf(&b, "\\%03o", c)
-		} else {
+		switch {
+		case c == '\\':
+			b.WriteString(`\\`)
+		case c < ' ' && c != '\n' && c != '\t' || c == 0x7f:
+			fmt.Fprintf(&b, "\\u%04X", c)
+		default:
 			b.WriteRune(c)
 		}
 	}
 	return b.String()
+}
+
+// completeBackend completes the word of that number to the name of a back end.
+func completeBackend(word int) func(*qmp.Context, []string) []string {
+	return func(_ *qmp.Context, words []string) []string {
+		if len(words) != word+1 {
+			return nil
+		}
+		return Backends()
+	}
 }
 
 func (r *Registry) complete(*qmp.Context, []string) []string {
