@@ -94,6 +94,10 @@ func TestOptionForms(t *testing.T) {
 		{"-qmp null", monitors, []monitorSetup{{"compat_monitor0", false, "-qmp null"}}},
 		{"-qmp-pretty chardev:c", monitors, []monitorSetup{{"c", true, "-qmp-pretty chardev:c"}}},
 		{"-mon c,mode=control,pretty=on", monitors, []monitorSetup{{"c", true, "-mon c,mode=control,pretty=on"}}},
+		{"-serial pty", backend, chardev.PTYConfig{}},
+		{"-serial pipe:a", backend, chardev.PipeConfig{Path: "a"}},
+		{"-serial /dev/ttyS0", backend, chardev.SerialConfig{Path: "/dev/ttyS0"}},
+		{"-echr 0x14", func(s *setup) any { return s.escape }, byte(0x14)},
 		{"-debugcon chardev:c", func(s *setup) any { return s.debugCon }, "c"},
 
 		{"-no-reboot -no-shutdown", policy, runstate.Policy{NoReboot: true, NoShutdown: true}},
