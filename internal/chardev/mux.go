@@ -57,14 +57,15 @@ const muxInput = 16 << 10
 
 // muxPort is one front end's hold on a multiplexer.
 type muxPort struct {
-	m      *mux
-	fe     Frontend
-	onRoom func()
-	gone   bool
-	shut   bool   // its guest's side is not open
-	input  []byte // that waits for the front end
-	turn   int    // counts AcceptInput
-	full   bool   // the front end took nothing, and has not called AcceptInput since
+	m       *mux
+	fe      Frontend
+	onRoom  func()
+	gone    bool
+	shut    bool   // its guest's side is not open
+	input   []byte // that waits for the front end
+	turn    int    // counts AcceptInput
+	full    bool   // the front end took nothing, and has not called AcceptInput since
+	patient bool   // its input is not lost but left to wait at the other side
 }
 
 func newMux(id string, base *Chardev, escape byte) *mux {
@@ -112,7 +113,7 @@ func (m *mux) call(fn func()) {
 // feed hands input to the front ends as they take it.
 func (m *mux) feed() {
 	defer close(m.fed)
-	var buf [256]byte
+	var buf [muxStep]byte
 	for {
 		p, turn, n := m.waitInput(buf[:])
 		if p == nil {
@@ -132,7 +133,11 @@ func (m *mux) feed() {
 			p.input = p.input[:copy(p.input, p.input[max(took, 0):])]
 		}
 		p.full = took <= 0 && p.turn == turn
+		more := p.patient && took > 0
 		m.mu.Unlock()
+		if more {
+			m.port.AcceptInput()
+		}
 	}
 }
 
@@ -230,8 +235,20 @@ func (m *mux) focused() Frontend {
 	return nil
 }
 
+// muxStep is how many bytes of input are taken at once.
+const muxStep = 256
+
 // CanReceive implements Frontend.
-func (m *mux) CanReceive() int { return 256 }
+func (m *mux) CanReceive() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.focus < len(m.members) {
+		if p := m.members[m.focus]; p.patient && !p.gone && len(p.input) > muxInput-muxStep {
+			return 0
+		}
+	}
+	return muxStep
+}
 
 // Receive implements Frontend.
 func (m *mux) Receive(p []byte) {
@@ -427,5 +444,6 @@ func (p *muxPort) Detach() {
 	p.gone, p.input = true, nil
 	p.m.mu.Unlock()
 	p.m.port.SetOpen(p.m.open())
+	p.m.port.AcceptInput()
 	p.m.call(func() {}) // a call that is under way ends before this returns
 }

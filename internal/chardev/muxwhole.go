@@ -34,7 +34,7 @@ type wholePort struct {
 
 func (m *mux) attachWhole(fe ConnFrontend) (Port, error) {
 	w := &wholeMember{fe: fe}
-	w.port = &muxPort{m: m, fe: w}
+	w.port = &muxPort{m: m, fe: w, patient: true}
 	w.port.onRoom = w.room
 	if err := m.join(w.port); err != nil {
 		return nil, err
