@@ -104,14 +104,7 @@ func printDeviceProperties(name string) error {
 	return printProperties(t)
 }
 
-func printObjects() error {
-	var b strings.Builder
-	b.WriteString("List of user creatable objects:\n")
-	for _, t := range object.Creatable() {
-		fmt.Fprintf(&b, "  %s\n", t.Name)
-	}
-	return printf("%s", b.String())
-}
+func printObjects() error { return printf("%s", object.CreatableHelp()) }
 
 func printObjectProperties(name string) error {
 	t, err := objectType(name)
@@ -140,41 +133,7 @@ func near(word string, known []string) string {
 	return ""
 }
 
-func printProperties(t *object.Type) error {
-	lines := map[string]string{} // a type can redefine what it inherits
-	for _, p := range t.Properties() {
-		if p.When == object.Never || p.Name == "realized" { // that is the machine's business
-			continue
-		}
-		line := fmt.Sprintf("  %s=<%s>", p.Name, p.Type)
-		if p.Description != "" {
-			line = fmt.Sprintf("%-24s - %s", line, p.Description)
-		}
-		if p.Default != nil && p.Default != "" {
-			line += fmt.Sprintf(" (default: %s)", textOf(p.Default))
-		}
-		lines[p.Name] = line + "\n"
-	}
-	var b strings.Builder
-	fmt.Fprintf(&b, "%s options:\n", t.Name)
-	for _, name := range sortedKeys(lines) {
-		b.WriteString(lines[name])
-	}
-	return printf("%s", b.String())
-}
-
-func textOf(v any) string {
-	switch v := v.(type) {
-	case bool:
-		if v {
-			return "on"
-		}
-		return "off"
-	case string:
-		return fmt.Sprintf("%q", v)
-	}
-	return fmt.Sprint(v)
-}
+func printProperties(t *object.Type) error { return printf("%s", object.PropertyHelp(t)) }
 
 func printLogItems() error {
 	var b strings.Builder

@@ -22,6 +22,8 @@ func (m *Machine) direct() bool {
 func (m *Machine) checkBoot() error {
 	c := m.Board.common()
 	switch {
+	case !c.info.RAM && c.memoryBackend != "":
+		return fmt.Errorf("machine '%s' has no memory for a memory backend to be", c.info.Name)
 	case !c.info.RAM && c.kernel != "":
 		return fmt.Errorf("machine '%s' has no processor that could start a kernel", c.info.Name)
 	case c.kernel != "" && c.firmware != "":

@@ -30,9 +30,6 @@ func (m *Machine) memorySystem() *memory.System {
 // makeRAM finds, or makes, what RAM consists of.
 func (m *Machine) makeRAM() error {
 	c := m.Board.common()
-	if !c.info.RAM {
-		return nil
-	}
 	if err := m.NUMA.checkNodes(); err != nil {
 		return err
 	}

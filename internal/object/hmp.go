@@ -16,7 +16,11 @@ func (s *Collection) HumanCommands(root *Node) []qmp.HumanCommand {
 		{
 			Name: "object_add", Args: "object:S", Params: "[qom-type=]type,id=str[,prop=value][,...]", Help: "create QOM object",
 			Complete: func(*qmp.Context, []string) []string { return creatableNames() },
-			Run: func(_ *qmp.Context, a qmp.HumanArgs, _ io.Writer) error {
+			Run: func(_ *qmp.Context, a qmp.HumanArgs, out io.Writer) error {
+				if help, ok := optionHelp(a.Str("object")); ok {
+					_, err := io.WriteString(out, help)
+					return err
+				}
 				return s.Parse(a.Str("object"))
 			},
 		},

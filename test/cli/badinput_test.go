@@ -68,6 +68,7 @@ var badOptions = []bad{
 	{"-accel qtest -numa foo", "-numa foo: Parameter 'type' does not accept value 'foo'"},
 	{"-accel qtest -numa node,foo=1", "-numa node,foo=1: Invalid parameter 'foo'"},
 	{"-accel qtest -numa hmat-lb,initiator=0", "hmat-lb is not supported"},
+	{"-M none -object memory-backend-ram,id=m,size=1M -machine memory-backend=m", "machine 'none' has no memory for a memory backend to be"},
 	{"-M none -numa node", "NUMA is not supported by this machine-type"},
 	{"-m 64,slots=2", "slots specified but no max-size"},
 	{"-m 64,maxmem=32M", "invalid value of maxmem: maximum memory size (0x2000000) must be at least the initial memory size (0x4000000)"},
