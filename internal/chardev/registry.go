@@ -336,9 +336,11 @@ func (r *Registry) Close() {
 	r.mu.Unlock()
 	r.pending.Wait()
 	var all sync.WaitGroup
-	for _, c := range r.All() {
-		r.forget(c)
-		all.Go(c.close) // at once: each may wait for a peer
+	for _, c := range r.All() { // at once: each may wait for a peer
+		all.Go(func() {
+			c.close()
+			r.forget(c) // not before: Abandon may be needed meanwhile
+		})
 	}
 	all.Wait()
 }

@@ -197,6 +197,28 @@ func TestOpenMatchesAccess(t *testing.T) {
 	}
 }
 
+// A duplicate that its owner has closed by himself keeps no set.
+func TestClosedWithoutTelling(t *testing.T) {
+	var tab Table
+	defer tab.Close()
+	if _, err := tab.Add(nil, open(t, "/dev/null", unix.O_RDONLY), nil); err != nil {
+		t.Fatal(err)
+	}
+	fd, err := tab.OpenFD("/dev/fdset/0", unix.O_RDONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tab.SessionEnds(1)
+	if len(ids(&tab)) != 1 {
+		t.Error("a set in use has gone")
+	}
+	_ = unix.Close(fd)
+	tab.SessionEnds(1)
+	if len(ids(&tab)) != 0 {
+		t.Error("a set that nobody uses stays")
+	}
+}
+
 // A nil table opens plain files.
 func TestNilTable(t *testing.T) {
 	var tab *Table

@@ -39,13 +39,14 @@ func (t *Table) Open(path string, flags int, perm os.FileMode) (*File, error) {
 	}
 	fd, err := t.OpenFD(path, flags, uint32(perm.Perm()))
 	if err != nil {
-		return nil, err
+		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	return &File{os.NewFile(uintptr(fd), path), sync.OnceFunc(func() { t.released(fd) })}, nil
 }
 
-// OpenFD is Open for whoever uses the bare descriptor. It is to be closed with
-// CloseFD. Close-on-exec is set.
+// OpenFD is Open for whoever uses the bare descriptor. It should be closed with
+// CloseFD; when it is closed otherwise that is found out late. Close-on-exec is set.
+// Errors are those of the system call.
 func (t *Table) OpenFD(path string, flags int, perm uint32) (fd int, err error) {
 	if id, ok := isSetPath(path); ok {
 		fd, err = t.dup(id, flags)
@@ -57,7 +58,7 @@ func (t *Table) OpenFD(path string, flags int, perm uint32) (fd int, err error) 
 		}
 	}
 	if err != nil {
-		return -1, &os.PathError{Op: "open", Path: path, Err: err}
+		return -1, err
 	}
 	return fd, nil
 }
@@ -106,7 +107,7 @@ func (t *Table) dup(text string, flags int) (int, error) {
 		}
 		fd, err := duplicate(m.fd, have, flags)
 		if err == nil {
-			s.dups = append(s.dups, fd)
+			s.dups = append(s.dups, identify(fd))
 		}
 		return fd, err
 	}
@@ -144,7 +145,7 @@ func (t *Table) released(fd int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, s := range t.sets {
-		if i := slices.Index(s.dups, fd); i >= 0 {
+		if i := slices.IndexFunc(s.dups, func(d dup) bool { return d.fd == fd }); i >= 0 {
 			s.dups = slices.Delete(s.dups, i, i+1)
 			if len(s.dups) == 0 {
 				t.clean(s)

@@ -13,8 +13,25 @@ import (
 type set struct {
 	id      int
 	members []*member
-	dups    []int // descriptors that were opened from it and not closed yet
+	dups    []dup // descriptors that were opened from it and not closed yet
 }
+
+// dup is a descriptor that was opened from a set, and the file that it stands for.
+type dup struct {
+	fd       int
+	dev, ino uint64
+}
+
+func identify(fd int) dup {
+	var st unix.Stat_t
+	if unix.Fstat(fd, &st) != nil {
+		return dup{fd: fd}
+	}
+	return dup{fd, st.Dev, st.Ino}
+}
+
+// closed reports whether its owner has closed it without telling.
+func (d dup) closed() bool { return identify(d.fd) != d }
 
 type member struct {
 	fd      int
@@ -118,6 +135,7 @@ func (t *Table) clean(sets ...*set) {
 		return
 	}
 	for _, s := range sets {
+		s.dups = slices.DeleteFunc(s.dups, dup.closed)
 		unused := len(t.sessions) == 0 && len(s.dups) == 0
 		s.members = slices.DeleteFunc(s.members, func(m *member) bool {
 			if m.removed || unused {

@@ -194,3 +194,48 @@ func TestInheritedSockets(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A descriptor of the parent is a file of the machine's, also where it can no
+// longer be opened by name.
+func TestInheritedFile(t *testing.T) {
+	file, err := os.CreateTemp(t.TempDir(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	if err := os.Remove(file.Name()); err != nil {
+		t.Fatal(err)
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs, ours := os.NewFile(uintptr(pair[0]), "theirs"), os.NewFile(uintptr(pair[1]), "ours")
+	defer ours.Close()
+	cmd := exec.CommandContext(t.Context(), program, "-M", "none", "-S", "-nodefaults", "-display", "none",
+		"-add-fd", "fd=3,set=7,opaque=log", "-chardev", "socket,id=m,fd=4", "-mon", "m,mode=control",
+		"-chardev", "file,id=f,path=/dev/fdset/7")
+	cmd.ExtraFiles = []*os.File{file, theirs}
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "Could not open '/dev/fdset/7': Permission denied") {
+		t.Errorf("a descriptor for both directions serves writing alone: %v, %s", err, out)
+	}
+	cmd = exec.CommandContext(t.Context(), program, "-M", "none", "-S", "-nodefaults", "-display", "none",
+		"-add-fd", "fd=3,set=7,opaque=log", "-chardev", "socket,id=m,fd=4", "-mon", "m,mode=control",
+		"-chardev", "pipe,id=f,path=/dev/fdset/7")
+	cmd.ExtraFiles, cmd.Stderr = []*os.File{file, theirs}, os.Stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = theirs.Close()
+	if _, err := io.WriteString(ours, `{"execute": "qmp_capabilities"}{"execute": "query-fdsets"}{"execute": "quit"}`); err != nil {
+		t.Fatal(err)
+	}
+	said, _ := io.ReadAll(ours)
+	if !strings.Contains(string(said), `"opaque": "log"`) || !strings.Contains(string(said), `"fdset-id": 7`) {
+		t.Errorf("%s", said)
+	}
+	if err := cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+}

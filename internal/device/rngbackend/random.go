@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"govmd/internal/fd"
 	"govmd/internal/object"
 	"govmd/internal/qmp"
 )
@@ -15,6 +16,7 @@ import (
 type Random struct {
 	object.Node
 	filename string
+	files    *fd.Table // where the file is opened from
 
 	mu   sync.Mutex // guards fd and conns
 	fd   int        // -1: not open
@@ -25,9 +27,12 @@ type Random struct {
 }
 
 // Complete opens the file, once all properties are set. Connect does so too.
-func (r *Random) Complete(*object.Collection) error {
+func (r *Random) Complete(others *object.Collection) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if others != nil {
+		r.files, _ = object.Service[*fd.Table](others)
+	}
 	return r.openLocked()
 }
 
@@ -38,13 +43,13 @@ func (r *Random) openLocked() error {
 	if r.filename == "" {
 		return errors.New("Parameter 'filename' expects a valid filename")
 	}
-	fd, err := unix.Open(r.filename, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	fd, err := r.files.OpenFD(r.filename, unix.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		return qmp.ClassErrorf(qmp.ClassGeneric, "Could not open '%s': %s", r.filename, qmp.Strerror(err))
 	}
 	wake, err := unix.Eventfd(0, unix.EFD_CLOEXEC|unix.EFD_NONBLOCK)
 	if err != nil {
-		_ = unix.Close(fd)
+		_ = r.files.CloseFD(fd)
 		return fmt.Errorf("rng-random: eventfd: %w", err)
 	}
 	r.fd, r.wake, r.dead = fd, wake, false
@@ -68,7 +73,7 @@ func (r *Random) Close() {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	_ = unix.Close(r.fd)
+	_ = r.files.CloseFD(r.fd)
 	_ = unix.Close(r.wake)
 	r.fd = -1
 	r.Thaw()
