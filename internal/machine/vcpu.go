@@ -27,13 +27,7 @@ type VCPU struct {
 
 func init() {
 	device.Register(object.Type{Name: "cpu", Abstract: true})
-	device.Register(object.Type{Name: "x86_64-cpu", Parent: "cpu", Abstract: true, Props: []object.Property{
-		object.Getter("apic-id", "uint32", func(c *VCPU) any { return uint64(c.apicID) }, "local APIC id"),
-		object.Getter("socket-id", "int32", func(c *VCPU) any { return int64(c.m.topology().Location(c.index).Socket) }, ""),
-		object.Getter("die-id", "int32", func(c *VCPU) any { return int64(c.m.topology().Location(c.index).Die) }, ""),
-		object.Getter("core-id", "int32", func(c *VCPU) any { return int64(c.m.topology().Location(c.index).Core) }, ""),
-		object.Getter("thread-id", "int32", func(c *VCPU) any { return int64(c.m.topology().Location(c.index).Thread) }, ""),
-	}})
+	device.Register(object.Type{Name: "x86_64-cpu", Parent: "cpu", Abstract: true, Props: cpuProperties()})
 	for _, model := range cpu.Models() {
 		device.Register(object.Type{
 			Name: cpu.TypeName(model.Name), Parent: "x86_64-cpu", Description: model.Description,

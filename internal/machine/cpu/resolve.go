@@ -31,6 +31,8 @@ type Model struct {
 	PhysBits uint32
 	TSCHz    uint64 // 0: the host's
 	PMU      bool
+	// Unavailable names features that were wanted and the host does not have.
+	Unavailable []string
 	// Unmigratable names features that keep the machine from being moved to,
 	// or continued on, another host.
 	Unmigratable []string
@@ -184,6 +186,9 @@ func (m *Model) identity(s *Spec) {
 }
 
 // signature packs family, model and stepping as leaf 1 has them in EAX.
+// Identity returns the processor's family, model and stepping.
+func (m *Model) Identity() (family, model, stepping uint32) { return parts(m.signature) }
+
 func signature(family, model, stepping uint32) uint32 {
 	v := stepping&0xf | model&0xf<<4 | model>>4&0xf<<16
 	if family > 15 {
@@ -235,6 +240,9 @@ func (m *Model) pickFeatures(s *Spec) (warnings []string) {
 			if got[w]>>b&1 != 0 && supported[w]>>b&1 == 0 {
 				got[w] &^= 1 << b
 				warnings = append(warnings, "host doesn't support requested feature: "+w.bitName(b))
+				if name := w.info().names[b]; name != "" {
+					m.Unavailable = append(m.Unavailable, name)
+				}
 			}
 		}
 	}
