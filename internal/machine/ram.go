@@ -123,7 +123,7 @@ func (m *Machine) defaultRAM() error {
 		b.SetThreads(m.SMP.CPUs)
 	}
 	if err := m.Objects.Insert(b, name); err != nil {
-		return fmt.Errorf("cannot set up guest memory '%s': %w", name, err)
+		return err // which says what it was to be
 	}
 	m.onClose(func() { m.Objects.Drop(b) })
 	_, err = m.takeBackend(name)
