@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os/exec"
+	"slices"
 	"reflect"
 	"strings"
 	"testing"
@@ -239,6 +240,8 @@ func TestEndIsAsWithQEMU(t *testing.T) {
 						answers[i] = k.last(`{"execute": "` + how + `"}`)
 					}
 					k.expectEnd(0, "qmp")
+					// A client that is quick enough sees the machine start.
+					answers[i] = slices.DeleteFunc(answers[i], func(m map[string]any) bool { return m["event"] == "RESUME" })
 				}
 				if len(answers[0]) != len(answers[1]) {
 					t.Fatalf("it brings %v, from QEMU %v", answers[0], answers[1])
