@@ -8,10 +8,12 @@ import (
 	"crypto/cipher"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"unicode/utf8"
 
+	"govmd/internal/fd"
 	"govmd/internal/object"
 	"govmd/internal/qmp"
 )
@@ -71,7 +73,7 @@ func FindSecret(objects *object.Collection, id string) (*Secret, error) {
 
 // Complete reads and decrypts the secret.
 func (s *Secret) Complete(others *object.Collection) error {
-	data, err := s.read()
+	data, err := s.read(others)
 	if err != nil {
 		return err
 	}
@@ -91,7 +93,7 @@ func (s *Secret) Complete(others *object.Collection) error {
 // Close forgets the secret.
 func (s *Secret) Close() { clear(s.value) }
 
-func (s *Secret) read() ([]byte, error) {
+func (s *Secret) read(others *object.Collection) ([]byte, error) {
 	switch {
 	case s.file != "" && s.given:
 		return nil, qmp.Errorf("'file' and 'data' are mutually exclusive")
@@ -100,16 +102,18 @@ func (s *Secret) read() ([]byte, error) {
 	case s.file == "":
 		return nil, qmp.Errorf("Either 'file' or 'data' must be provided")
 	}
-	st, err := os.Stat(s.file)
-	if err == nil && st.Size() > maxSecret {
-		return nil, qmp.Errorf("Unable to read %s: it has more than %d bytes", s.file, maxSecret)
-	}
-	var data []byte
-	if err == nil {
-		data, err = os.ReadFile(s.file)
-	}
+	files, _ := object.Service[*fd.Table](others) // a nil table knows plain names
+	f, err := files.Open(s.file, os.O_RDONLY, 0)
 	if err != nil {
 		return nil, qmp.Errorf("Unable to read %s: Failed to open file “%s”: %s", s.file, s.file, qmp.Strerror(err))
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	switch {
+	case err != nil:
+		return nil, qmp.Errorf("Unable to read %s: %s", s.file, qmp.Strerror(err))
+	case len(data) > maxSecret:
+		return nil, qmp.Errorf("Unable to read %s: it has more than %d bytes", s.file, maxSecret)
 	}
 	return data, nil
 }

@@ -10,6 +10,9 @@ import (
 	"path/filepath"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
+	"govmd/internal/fd"
 	"govmd/internal/object"
 )
 
@@ -122,5 +125,35 @@ func checkEncrypted(t *testing.T, key, iv, data, want string) {
 	}
 	if got := string(s.Find("s").(*Secret).Bytes()); got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// A secret can be in a file that a client has handed over.
+func TestSecretFromDescriptor(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "s")
+	if err := os.WriteFile(file, []byte("passed on"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.Open(file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var table fd.Table
+	defer table.Close()
+	id := int64(7)
+	if _, err := table.Add(&id, n, nil); err != nil {
+		t.Fatal(err)
+	}
+	var s object.Collection
+	defer s.Close()
+	object.Provide(&s, &table)
+	if err := s.Parse("secret,id=s,file=/dev/fdset/7"); err != nil {
+		t.Fatal(err)
+	}
+	if got := string(s.Find("s").(*Secret).Bytes()); got != "passed on" {
+		t.Errorf("%q", got)
+	}
+	if err := s.Parse("secret,id=t,file=/dev/fdset/8"); err == nil {
+		t.Error("a set that is not there can be read")
 	}
 }

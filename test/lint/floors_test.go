@@ -20,8 +20,8 @@ var floors = []struct {
 	// Vocabulary: values and small mechanisms that everybody speaks with.
 	{packages: []string{"event", "clock", "lane", "worker"}},
 	{packages: []string{"option", "qmp", "object"}, beside: []string{"option", "qmp"}},
-	{packages: []string{"runstate", "state", "job", "fd", "sock", "kvm", "crypto", "authz", "iothread", "throttle"}},
-	{packages: []string{"memory", "chardev"}},
+	{packages: []string{"runstate", "state", "job", "fd", "sock", "kvm", "authz", "iothread", "throttle"}},
+	{packages: []string{"memory", "chardev", "crypto"}},
 	{packages: []string{"display", "block", "net"}},
 	{packages: []string{"device"}},
 	{packages: []string{"machine", "migrate"}},
