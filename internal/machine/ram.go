@@ -126,6 +126,7 @@ func (m *Machine) defaultRAM() error {
 		return err // which says what it was to be
 	}
 	m.onClose(func() { m.Objects.Drop(b) })
+	m.Board.common().memoryBackend = name
 	_, err = m.takeBackend(name)
 	return err
 }
