@@ -18,9 +18,6 @@ func applyAddFD(s *setup, given, text string) error {
 		return err
 	}
 	in, err := fd.FromOptions(o)
-	if err == nil {
-		err = fd.CheckInherited(in.FD)
-	}
 	if err != nil {
 		return err
 	}

@@ -46,6 +46,9 @@ type Registry struct {
 	end     context.CancelFunc
 }
 
+// maxDevices bounds how many devices clients can add.
+const maxDevices = 4096
+
 func (r *Registry) warn(format string, args ...any) {
 	if r.Warn != nil {
 		r.Warn(fmt.Sprintf(format, args...))
@@ -148,6 +151,9 @@ func (r *Registry) admit(cfg Config) (done func(), err error) {
 	defer r.mu.Unlock()
 	if _, dup := r.devs[cfg.ID]; dup || r.opening[cfg.ID] {
 		return nil, existsError(cfg.ID)
+	}
+	if len(r.devs)+len(r.opening) >= maxDevices {
+		return nil, fmt.Errorf("no more than %d character devices can be there: 'chardev-remove' makes room", maxDevices)
 	}
 	return r.reserve(cfg)
 }

@@ -16,6 +16,9 @@ import (
 // is served.
 const handshakeTime = 10 * time.Second
 
+// warnInterval is the least time between two warnings of what clients can cause.
+const warnInterval = 10 * time.Second
+
 // socketBackend is a stream socket: a server that serves one client at a time,
 // or a client.
 type socketBackend struct {
@@ -29,6 +32,7 @@ type socketBackend struct {
 
 	listener *sock.Listener
 	first    chan struct{} // closed at the first connection, for Wait
+	warned   time.Time     // when a failed handshake was last warned of
 
 	mu      sync.Mutex
 	conn    net.Conn           // that is served or makes its handshake
@@ -121,7 +125,8 @@ func (b *socketBackend) serve(conn net.Conn) bool {
 	c, err := b.prepare(conn)
 	if err != nil {
 		_ = conn.Close()
-		if b.ctx.Err() == nil {
+		if b.ctx.Err() == nil && time.Since(b.warned) > warnInterval {
+			b.warned = time.Now()
 			b.warn("chardev '%s': %v", b.c.id, err)
 		}
 		return b.ctx.Err() == nil

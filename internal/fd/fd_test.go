@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -235,6 +237,11 @@ func TestNilTable(t *testing.T) {
 }
 
 func TestOption(t *testing.T) {
+	fd := open(t, "/dev/null", unix.O_RDWR)
+	defer unix.Close(fd)
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+		t.Fatal(err)
+	}
 	for _, c := range []struct{ text, err string }{
 		{"fd=7,set=2,opaque=foo", ""},
 		{"set=1", "fd option is required and must be non-negative"},
@@ -242,10 +249,11 @@ func TestOption(t *testing.T) {
 		{"fd=1,set=1", "fd cannot be a standard I/O stream"},
 		{"fd=7", "set option is required and must be non-negative"},
 		{"fd=7,set=-1", "set option is required and must be non-negative"},
+		{"fd=9999", "fd is not valid or already in use"},
 		{"fd=7,set=1,x=1", "Invalid parameter 'x'"},
 		{"fd=x,set=1", "Parameter 'fd' expects a number"},
 	} {
-		o, err := Schema.Parse(c.text)
+		o, err := Schema.Parse(strings.ReplaceAll(c.text, "fd=7", "fd="+strconv.Itoa(fd)))
 		if err == nil {
 			_, err = FromOptions(o)
 		}

@@ -23,8 +23,7 @@ type Inherited struct {
 	Opaque  *string
 }
 
-// FromOptions reads a checked -add-fd. Whether there is such a descriptor is
-// found out by AddInherited.
+// FromOptions reads a checked -add-fd.
 func FromOptions(o *option.Opts) (Inherited, error) {
 	number := func(key string) (int, bool) {
 		n := o.Number(key, math.MaxUint64)
@@ -37,6 +36,9 @@ func FromOptions(o *option.Opts) (Inherited, error) {
 	}
 	if in.FD <= 2 {
 		return in, errors.New("fd cannot be a standard I/O stream")
+	}
+	if err := CheckInherited(in.FD); err != nil {
+		return in, err
 	}
 	if in.Set, ok = number("set"); !ok {
 		return in, errors.New("set option is required and must be non-negative")
