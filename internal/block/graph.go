@@ -22,7 +22,9 @@ type Env struct {
 	Clock    *clock.Set
 	// OpenFD opens a file name that may stand for a descriptor ("/dev/fdset/1");
 	// nil opens by name only. It returns a descriptor that the caller owns.
-	OpenFD func(name string, flags int, mode uint32) (int, error)
+	// CloseFD closes what OpenFD has opened. Both are set, or neither.
+	OpenFD  func(name string, flags int, mode uint32) (int, error)
+	CloseFD func(fd int) error
 	// Secret returns the data of the secret object of that ID.
 	Secret func(id string) ([]byte, error)
 	// ThrottleGroup returns the object throttle-group of that ID, nil if there is none.

@@ -48,7 +48,11 @@ func create(ctx context.Context, g *block.Graph, opts any) error {
 	if err != nil {
 		return &block.Error{Kind: block.KindIO, Text: "Could not create '" + o.Filename + "': " + block.ErrorText(err), Err: err}
 	}
-	defer unix.Close(fd)
+	closeFD := unix.Close
+	if fn := g.Env().CloseFD; fn != nil {
+		closeFD = fn
+	}
+	defer closeFD(fd)
 	var l locker
 	if err := l.init(&Options{Filename: o.Filename}, fd); err != nil {
 		return err

@@ -36,6 +36,7 @@ const (
 // handle is an open descriptor and what is known of it.
 type handle struct {
 	fd       int
+	closeFD  func(fd int) error
 	direct   bool
 	readOnly bool
 	noFlush  bool
@@ -49,7 +50,7 @@ type handle struct {
 // call that waits.
 type engine interface {
 	readv(h *handle, iov []unix.Iovec, off int64) (int, error)
-	writev(h *handle, iov []unix.Iovec, off int64, fua bool) (int, error)
+	writev(h *handle, iov []unix.Iovec, off int64) (int, error)
 	fsync(h *handle) error
 	close()
 }
@@ -98,7 +99,10 @@ func (f *file) openHandle(o *Options, s block.Settings) (*handle, error) {
 		}
 		return nil, openError(o.Filename, err)
 	}
-	h := &handle{fd: fd, direct: s.Direct, readOnly: s.ReadOnly, noFlush: s.NoFlush}
+	h := &handle{fd: fd, closeFD: unix.Close, direct: s.Direct, readOnly: s.ReadOnly, noFlush: s.NoFlush}
+	if fn := f.graph.Env().CloseFD; fn != nil {
+		h.closeFD = fn
+	}
 	if err := h.examine(f.kind, o.Filename); err != nil {
 		h.close()
 		return nil, err
@@ -141,7 +145,7 @@ func (h *handle) close() {
 	if h.engine != nil {
 		h.engine.close()
 	}
-	_ = unix.Close(h.fd) // what it could report, a flush has reported
+	_ = h.closeFD(h.fd) // what it could report, a flush has reported
 }
 
 func errnoIn(err error, list ...unix.Errno) bool {

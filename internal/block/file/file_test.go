@@ -52,13 +52,17 @@ func rw(t *testing.T, g *block.Graph, n *block.Node) *block.Backend {
 }
 
 func TestReadWrite(t *testing.T) {
-	for _, mode := range []string{"cached", "direct"} {
+	for _, mode := range []string{"threads", "io_uring", "direct threads", "direct native", "direct io_uring"} {
 		t.Run(mode, func(t *testing.T) {
 			g := block.NewGraph(block.Env{})
 			name := newImage(t, 1<<20+512)
 			opts := &qmp.Object{}
 			opts.Add("driver", "raw")
-			n := openImage(t, g, name, block.Settings{Direct: mode == "direct", Unmap: true}, opts)
+			aio, direct := strings.CutPrefix(mode, "direct ")
+			sub := &qmp.Object{}
+			sub.Add("aio", aio)
+			opts.Add("file", sub)
+			n := openImage(t, g, name, block.Settings{Direct: direct, Unmap: true}, opts)
 			b := rw(t, g, n)
 			q := b.NewQueue("test", 4)
 			model := make([]byte, 1<<20+512)
@@ -226,6 +230,47 @@ func TestPermissions(t *testing.T) {
 	// A guessed raw image does not turn into another format.
 	if err := b.Root().Pwrite(0, []byte("QFI\xfb\x00\x00\x00\x03")); block.TypeOf("qcow2") != nil && err != block.ErrReadOnly {
 		t.Errorf("writing a header: %v", err)
+	}
+}
+
+// TestManyAtOnce has many requests under way on each engine.
+func TestManyAtOnce(t *testing.T) {
+	for _, aio := range []string{"threads", "io_uring", "native"} {
+		t.Run(aio, func(t *testing.T) {
+			g := block.NewGraph(block.Env{})
+			opts := &qmp.Object{}
+			opts.Add("driver", "raw")
+			sub := &qmp.Object{}
+			sub.Add("aio", aio)
+			opts.Add("file", sub)
+			n := openImage(t, g, newImage(t, 64<<16), block.Settings{Direct: true}, opts)
+			defer n.Unref()
+			b := rw(t, g, n)
+			defer b.Close()
+			q := b.NewQueue("many", 64)
+			done := make(chan error, 64)
+			reqs := make([]block.Request, 64)
+			for _, op := range []block.Op{block.OpWrite, block.OpFlush, block.OpRead} {
+				for i := range reqs {
+					p := bytes.Repeat([]byte{byte(i + 1)}, 65536)
+					reqs[i] = block.Request{Op: op, Off: int64(i) << 16, Vec: block.VecOf(p), Done: func(_ *block.Request, err error) {
+						if err == nil && op == block.OpRead && p[777] != byte(i+1) {
+							err = block.ErrIO
+						}
+						done <- err
+					}}
+					if op == block.OpRead {
+						clear(p)
+					}
+					q.Submit(&reqs[i])
+				}
+				for range reqs {
+					if err := <-done; err != nil {
+						t.Errorf("%s: %v", op, err)
+					}
+				}
+			}
+		})
 	}
 }
 

@@ -126,7 +126,7 @@ func (h *handle) writev(off int64, v block.Vec) (int, error) {
 	defer iov.release()
 	iov.v, _ = v.Iovecs(iov.v, maxIovecs)
 	if h.engine != nil {
-		return h.engine.writev(h, iov.v, off, false)
+		return h.engine.writev(h, iov.v, off)
 	}
 	return pwritev(h.fd, iov.v, off)
 }
