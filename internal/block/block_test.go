@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"govmd/internal/block"
 	"govmd/internal/block/blocktest"
@@ -341,18 +340,20 @@ func TestErrorStops(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	onLane(func() { _ = rs.Start() })
+	stopped := make(chan struct{})
+	onLane(func() {
+		_ = rs.Start()
+		rs.AddNotifier(0, func(running bool, _ runstate.State) {
+			if !running {
+				close(stopped)
+			}
+		})
+	})
 	q := b.NewQueue("test", 2)
 	done := make(chan error, 1)
 	q.Submit(&block.Request{Op: block.OpWrite, Vec: block.VecOf([]byte{1}), Done: func(_ *block.Request, err error) { done <- err }})
-	stopped := make(chan struct{})
-	go func() {
-		for rs.State() != runstate.IOError {
-			time.Sleep(time.Millisecond)
-		}
-		close(stopped)
-	}()
 	<-stopped
+	onLane(func() {}) // the stop is complete
 	if s, ok := b.IOStatus(); s != block.IOStatusNoSpace || !ok || len(b.Parked()) != 1 || len(done) != 0 {
 		t.Errorf("status %s, %d parked", s, len(b.Parked()))
 	}

@@ -8,6 +8,8 @@ import (
 	"math/rand/v2"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"govmd/internal/block"
 )
 
@@ -187,11 +189,18 @@ func open(a *block.OpenArgs) (block.Driver, error) {
 	return &node{m: m, n: a.Node}, nil
 }
 
-func (f *node) record(op Op) {
+// maxSize bounds a file: images that are not what they seem point anywhere.
+const maxSize = 64 << 20
+
+func (f *node) record(op Op) error {
+	if op.Off+int64(len(op.Data))+op.Zero > maxSize || op.Size > maxSize {
+		return unix.EFBIG
+	}
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
 	f.m.data = op.apply(f.m.data)
 	f.m.log = append(f.m.log, op)
+	return nil
 }
 
 func (f *node) Length() (int64, error) {
@@ -219,31 +228,26 @@ func (f *node) Pwritev(off int64, v block.Vec, _ block.Flags) error {
 	if err := v.Read(p); err != nil {
 		return err
 	}
-	f.record(Op{Off: off, Data: p, Size: -1})
-	return nil
+	return f.record(Op{Off: off, Data: p, Size: -1})
 }
 
 func (f *node) PwriteZeroes(off, n int64, _ block.Flags) error {
-	f.record(Op{Off: off, Zero: n, Size: -1})
-	return nil
+	return f.record(Op{Off: off, Zero: n, Size: -1})
 }
 
 func (f *node) Pdiscard(off, n int64) error {
-	f.record(Op{Off: off, Zero: n, Size: -1})
-	return nil
+	return f.record(Op{Off: off, Zero: n, Size: -1})
 }
 
 func (f *node) Truncate(_ context.Context, size int64, _ bool, p block.Prealloc, _ block.Flags) error {
 	if p == block.PreallocMetadata {
 		return block.Errorf(block.KindUnsupported, "Unsupported preallocation mode 'metadata'")
 	}
-	f.record(Op{Size: size})
-	return nil
+	return f.record(Op{Size: size})
 }
 
 func (f *node) Flush() error {
-	f.record(Op{Flush: true, Size: -1})
-	return nil
+	return f.record(Op{Flush: true, Size: -1})
 }
 
 func (f *node) Info() block.Info {

@@ -162,10 +162,16 @@ func encodeBitmaps(list []*storedBitmap) []byte {
 
 // readBits reads the bits of a stored bitmap that covers size bytes.
 func (q *image) readBits(s *storedBitmap, size int64) ([]uint64, error) {
+	if size>>s.granBits > 1<<30 {
+		return nil, block.Errorf(block.KindCorrupt, "Bitmap '%s' is too large", s.name)
+	}
 	nbits := (size + 1<<s.granBits - 1) >> s.granBits
 	bytes := (nbits + 7) / 8
 	if need := (bytes + q.clusterSize - 1) >> q.clusterBits; int64(s.tableSize) < need {
 		return nil, block.Errorf(block.KindCorrupt, "The table of bitmap '%s' is too small", s.name)
+	}
+	if err := q.inFile(uint64(s.tableOff), uint64(s.tableSize)*8, "A bitmap's"); err != nil {
+		return nil, err
 	}
 	table, err := readTable(q.file, s.tableOff, s.tableSize)
 	if err != nil {

@@ -81,6 +81,7 @@ type image struct {
 	freedCount  int64
 	byteOffset  int64 // where the next compressed cluster goes, 0: in a new cluster
 	meta        clusterSet
+	twice       int64 // a cluster that holds two kinds of metadata, -1: there is none
 	snapshots   []snapshot
 	bitmaps     []*storedBitmap
 	corrupt     bool // nothing is written any more

@@ -208,7 +208,10 @@ func (q *image) table(guest int64) (*table, int64, error) {
 	if l1 >= len(q.l1) {
 		return nil, 0, block.ErrIO
 	}
-	if q.l1[l1]&flagCopied == 0 {
+	if q.twice >= 0 && q.overlap {
+		return nil, 0, q.corruption(true, q.twice<<q.clusterBits, q.clusterSize, "Preventing invalid write: metadata overlap with each other")
+	}
+	if e := q.l1[l1]; e&flagCopied == 0 || e&offsetMask == 0 {
 		if err := q.newL2(l1); err != nil {
 			return nil, 0, err
 		}

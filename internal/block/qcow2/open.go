@@ -135,9 +135,22 @@ func (q *image) setGeometry() error {
 		name      string
 	}{{h.l1Offset, uint64(h.l1Size) * 8, "Active L1"}, {h.refTableOffset, uint64(h.refTableSize) << q.clusterBits, "Reference count"},
 		{h.snapOffset, 0, "Snapshot"}} {
-		if t.off&uint64(q.clusterSize-1) != 0 || t.off > 1<<56 || t.size > 1<<56 {
+		if t.off&uint64(q.clusterSize-1) != 0 || t.off > 1<<56 {
 			return block.Errorf(block.KindCorrupt, "%s table offset invalid", t.name)
 		}
+		if err := q.inFile(t.off, t.size, t.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// inFile refuses a table that lies beyond the end of the file: reading it would take
+// memory that nothing in the file stands for.
+func (q *image) inFile(off, size uint64, name string) error {
+	end := uint64(q.file.Length()+q.clusterSize-1) &^ uint64(q.clusterSize-1)
+	if size > 0 && (off > end || size > end-off) {
+		return block.Errorf(block.KindCorrupt, "%s table lies beyond the end of the file (%d bytes at offset %d)", name, size, off)
 	}
 	return nil
 }
@@ -169,11 +182,17 @@ func (q *image) loadTables(lenient bool) (err error) {
 // markMeta notes where metadata are. Offsets beyond the end of the file are left
 // out: they cost memory, and nothing is written there before it is allocated.
 func (q *image) markMeta() {
-	q.meta = clusterSet{}
+	q.meta, q.twice = clusterSet{}, -1
 	limit := uint64(q.file.Length())
 	add := func(off, n uint64) {
-		if off < limit {
-			q.addMeta(int64(off), int64(min(n, limit-off)))
+		if n == 0 || off >= limit {
+			return
+		}
+		for c := int64(off) >> q.clusterBits; c <= int64(off+min(n, limit-off)-1)>>q.clusterBits; c++ {
+			if q.meta.has(c) {
+				q.twice = c
+			}
+			q.meta.add(c)
 		}
 	}
 	h := &q.hdr

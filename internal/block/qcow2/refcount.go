@@ -144,6 +144,21 @@ func (q *image) newBlock(cluster, at int64) (*table, error) {
 // maxCluster bounds where clusters can be: offsets in tables have 56 bits.
 func (q *image) maxCluster() int64 { return (1<<56 - 1) >> q.clusterBits }
 
+// maxBeyond is how many clusters beyond the end of the file may be in use: what a
+// crash has leaked that was never written.
+const maxBeyond = 1 << 22
+
+// checkReach bounds the search for free clusters. mu is held.
+func (q *image) checkReach(c int64) error {
+	if c >= q.maxCluster() {
+		return block.ErrNoSpace
+	}
+	if c > q.freshFrom+maxBeyond {
+		return q.corruption(true, c<<q.clusterBits, q.clusterSize, "Clusters far beyond the end of the file are in use")
+	}
+	return nil
+}
+
 // alloc takes up to n clusters in a row, at least one, and sets their refcounts to
 // 1. fresh says that they have never been used and read as zeroes. mu is held.
 func (q *image) alloc(n int64) (first, got int64, fresh bool, err error) {
@@ -153,8 +168,8 @@ func (q *image) alloc(n int64) (first, got int64, fresh bool, err error) {
 	order := q.hdr.refcountOrder
 	c := q.freeHint
 	for {
-		if c >= q.maxCluster() {
-			return 0, 0, false, block.ErrNoSpace
+		if err := q.checkReach(c); err != nil {
+			return 0, 0, false, err
 		}
 		t, err := q.block(c)
 		if err != nil {
@@ -197,8 +212,8 @@ func (q *image) alloc(n int64) (first, got int64, fresh bool, err error) {
 func (q *image) allocRun(n int64) (first int64, err error) {
 	c := q.freeHint
 	for free := int64(0); free < n; {
-		if c-free > q.maxCluster()-n {
-			return 0, block.ErrNoSpace
+		if err := q.checkReach(c); err != nil {
+			return 0, err
 		}
 		v, err := q.refcount(c)
 		if err != nil {

@@ -55,6 +55,9 @@ func (q *image) readSnapshots() ([]snapshot, error) {
 		if s.l1Offset < 0 || s.l1Offset&(q.clusterSize-1) != 0 || s.l1Size > maxL1Size/8 {
 			return nil, bad(i, "its L1 table is invalid")
 		}
+		if err := q.inFile(uint64(s.l1Offset), uint64(s.l1Size)*8, "A snapshot's L1"); err != nil {
+			return nil, err
+		}
 		rest := make([]byte, s.extra+idLen+nameLen)
 		if err := q.file.Pread(off+snapshotHeader, rest); err != nil {
 			return nil, err
