@@ -46,8 +46,9 @@ func InterruptLine(slot, pin uint8) uint8 {
 }
 
 // ChipSetup is what firmware would write to the chip set: shadow RAM readable
-// and writable at 0xe0000-0xfffff, where the tables are; PIRQ routing and the
-// trigger mode of the interrupts used; the addresses of the power management
+// and writable at 0xc0000-0xfffff, where the tables are, and where a system that
+// looks for option ROMs would otherwise leave the guest at each access; PIRQ
+// routing and the trigger mode of the interrupts used; the addresses of the power management
 // function; the IDE channels; and each function's interrupt line.
 func ChipSetup(pm acpi.PM, functions []PCIFunction) ([]ConfigWrite, []PortWrite) {
 	var c []ConfigWrite
@@ -56,8 +57,9 @@ func ChipSetup(pm acpi.PM, functions []PCIFunction) ([]ConfigWrite, []PortWrite)
 	}
 	// Programmable attribute map: reads and writes go to RAM.
 	add(hostBridgeSlot, 0, 0x59, 1, 0x30)
-	add(hostBridgeSlot, 0, 0x5e, 1, 0x33)
-	add(hostBridgeSlot, 0, 0x5f, 1, 0x33)
+	for register := uint8(0x5a); register <= 0x5f; register++ {
+		add(hostBridgeSlot, 0, register, 1, 0x33)
+	}
 
 	var levels uint16
 	for i, irq := range pirqIRQs {
