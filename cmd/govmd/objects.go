@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	_ "govmd/internal/authz" // types of objects
@@ -94,5 +93,3 @@ func (t *chardevTree) ListChildren() (list []object.Object) {
 func chardevType(c *chardev.Chardev) *object.Type {
 	return &object.Type{Name: "chardev-" + c.Kind(), Parent: "chardev"}
 }
-
-func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

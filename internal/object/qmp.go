@@ -169,14 +169,8 @@ func (t *Type) Implements(name string) bool {
 	return t.IsA(name) || name == "user-creatable" && t.creatable()
 }
 
-// creatable reports whether t, or an abstract type some of whose kinds are, is
-// made with -object.
-func (t *Type) creatable() bool {
-	if t.IsA("device") {
-		return false
-	}
-	return t.UserCreatable
-}
+// creatable reports whether t is made with -object.
+func (t *Type) creatable() bool { return t.UserCreatable && !t.IsA("device") }
 
 func typeProperties(name string) ([]propertyInfo, error) {
 	t := Lookup(name)
