@@ -107,7 +107,7 @@ func (c *Chardev) FrontendOpen() bool {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.fe != nil && c.port.open
+	return c.fe != nil && c.port.isOpen()
 }
 
 // InUse reports whether a front end is attached.

@@ -8,11 +8,11 @@ import (
 // port is the front end's side of a Chardev. It outlives a change of the device's
 // back end: c is then another device of the same name.
 type port struct {
-	fe   Frontend
-	c    atomic.Pointer[Chardev]
-	open bool // the guest has its side open; guarded by the device's mu
+	fe Frontend
+	c  atomic.Pointer[Chardev]
 
 	mu     sync.Mutex // guards what follows; taken after the device's
+	open   bool       // the guest has its side open
 	onRoom func()
 	params *LineParams // last given to SetParams
 	modem  *ModemLines // last given to SetModem
@@ -62,10 +62,15 @@ func (c *Chardev) sendBreak() {
 
 // SetOpen implements Port.
 func (p *port) SetOpen(open bool) {
-	c := p.c.Load()
-	c.mu.Lock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.open = open
-	c.mu.Unlock()
+}
+
+func (p *port) isOpen() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.open
 }
 
 // line is a back end that is a real serial line.
