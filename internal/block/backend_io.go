@@ -164,6 +164,14 @@ func (s backendSink) run(r *Request) (error, bool) {
 	return r.perform(c), true
 }
 
+func (s backendSink) fast(r *Request) *Node {
+	c := s.b.root.Load()
+	if c == nil || s.check(c, r) != nil || r.Op == OpWrite && !s.b.cache.Load() {
+		return nil
+	}
+	return c.Node()
+}
+
 // check refuses what is outside the medium: a device checks, too, but the medium
 // can have changed since.
 func (s backendSink) check(c *Child, r *Request) error {

@@ -79,16 +79,6 @@ type CopyTargeter interface {
 	CopyRangeTarget(off, n int64) (c *Child, childOff int64, err error)
 }
 
-// Mapper is a format or filter whose data, once mapped, is a child's as it is.
-// Queues on an iothread use it: what is mapped without waiting is read and
-// written there and then by the child's driver.
-type Mapper interface {
-	// Map returns the child and offset that hold the first n <= max bytes from
-	// off on, when that is known without waiting and a plain read (or write: it
-	// is allocated, in no need of anything else) of the child does it.
-	Map(off, max int64, write bool) (c *Child, childOff, n int64, ok bool)
-}
-
 // Reopener takes other options while open.
 type Reopener interface {
 	// PrepareReopen checks the new options and gets ready, without an effect yet.

@@ -36,6 +36,8 @@ type sink interface {
 	admit(r *Request) bool
 	// run carries the request out; done is false when its end will be told later.
 	run(r *Request) (err error, done bool)
+	// fast returns the node that r could go to at once, nil if there is more to do.
+	fast(r *Request) *Node
 	// finish is called with the result; false: the request has been taken aside.
 	finish(r *Request, err error) bool
 }
@@ -61,6 +63,8 @@ type childSink struct{ c *Child }
 func (s *childSink) admit(*Request) bool { return true }
 
 func (s *childSink) run(r *Request) (error, bool) { return r.perform(s.c), true }
+
+func (s *childSink) fast(*Request) *Node { return s.c.Node() }
 
 func (s *childSink) finish(*Request, error) bool { return true }
 

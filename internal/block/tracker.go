@@ -34,6 +34,18 @@ func (t *tracker) init() {
 // not run beside.
 func (t *tracker) begin(off, n int64, serial bool) *tracked {
 	t.mu.Lock()
+	r := t.add(off, n, serial)
+	for t.serial > 0 && t.conflict(r) {
+		t.waiting++
+		t.changed.Wait()
+		t.waiting--
+	}
+	t.mu.Unlock()
+	return r
+}
+
+// add adds a request without waiting. mu is held.
+func (t *tracker) add(off, n int64, serial bool) *tracked {
 	r := t.free
 	if r != nil {
 		t.free = r.next
@@ -47,12 +59,6 @@ func (t *tracker) begin(off, n int64, serial bool) *tracked {
 	if serial {
 		t.serial++
 	}
-	for t.serial > 0 && t.conflict(r) {
-		t.waiting++
-		t.changed.Wait()
-		t.waiting--
-	}
-	t.mu.Unlock()
 	return r
 }
 

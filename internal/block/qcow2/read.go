@@ -85,25 +85,55 @@ func (q *image) BlockStatus(off, n int64, _ block.StatusFlags) (block.Status, er
 	return st, nil
 }
 
-// Map implements block.Mapper for what is cached.
-func (q *image) Map(off, limit int64, write bool) (*block.Child, int64, int64, bool) {
-	if q.crypt != nil || q.keyless || write {
+// Map implements block.Mapper for what is cached, in one piece, and, for a write,
+// the image's own: then nothing changes but the data.
+func (q *image) Map(off, n int64, write bool) (*block.Child, int64, uint32, bool) {
+	if q.crypt != nil || q.keyless || !q.gate.TryRLock() {
 		return nil, 0, 0, false
 	}
-	if !q.mu.TryLock() {
+	e := q.epoch.Load()
+	q.active[e&1].Add(1)
+	host, ok := int64(0), q.epoch.Load() == e && q.mu.TryLock()
+	if ok {
+		host, ok = q.mapped(off, n, write)
+		q.mu.Unlock()
+	}
+	if !ok {
+		q.exit(e)
 		return nil, 0, 0, false
 	}
-	defer q.mu.Unlock()
-	l1, at, _ := q.place(off >> q.clusterBits)
-	if l1 >= len(q.l1) || q.l1[l1]&offsetMask == 0 {
-		return nil, 0, 0, false
+	return q.data, host, e, true
+}
+
+// Unmap implements block.Mapper.
+func (q *image) Unmap(e uint32) { q.exit(e) }
+
+// mapped returns where n bytes at off are, if that is known. mu is held, and kept.
+func (q *image) mapped(off, n int64, write bool) (int64, bool) {
+	l1, at, i := q.place(off >> q.clusterBits)
+	if l1 >= len(q.l1) || q.l1[l1]&offsetMask == 0 || q.corrupt {
+		return 0, false
 	}
-	if t := q.l2.tables[int64(q.l1[l1]&offsetMask)+at]; t == nil || t.loading {
-		return nil, 0, 0, false
+	t := q.l2.lookup(int64(q.l1[l1]&offsetMask) + at)
+	if t == nil || t.loading {
+		return 0, false
 	}
-	r, err := q.findLocked(off, limit)
-	if err != nil || r.kind != normal {
-		return nil, 0, 0, false
+	if !write {
+		r, err := q.findLocked(off, n)
+		return r.host, err == nil && r.kind == normal && r.n == n
 	}
-	return q.data, r.host, r.n, true
+	first, last := off>>q.clusterBits, (off+n-1)>>q.clusterBits
+	per := q.sliceSize / q.l2EntrySize
+	if q.l1[l1]&flagCopied == 0 || q.twice >= 0 || last-first >= per-i || q.conflict(first, last+1) != nil {
+		return 0, false
+	}
+	in := off & (q.clusterSize - 1)
+	w := planning{t: t, i: i, first: first, clusters: last - first + 1, in: in, end: in + n}
+	e := q.entryAt(t, i)
+	have := q.present(e, in, min(in+n, q.clusterSize))
+	if have == 0 || e.offset()&(q.clusterSize-1) != 0 {
+		return 0, false
+	}
+	host, count, err := q.planInPlace(&w, e, have)
+	return host, err == nil && count == n
 }

@@ -133,9 +133,13 @@ func (d *image) BlockStatus(off, n int64, _ block.StatusFlags) (block.Status, er
 	}, nil
 }
 
-func (d *image) Map(off, max int64, _ bool) (*block.Child, int64, int64, bool) {
-	return d.file, off + d.offset, max, true
+// Map implements block.Mapper: everything is where it is.
+func (d *image) Map(off, n int64, write bool) (*block.Child, int64, uint32, bool) {
+	return d.file, off + d.offset, 0, !write || d.fits(off, n) == nil
 }
+
+// Unmap implements block.Mapper.
+func (d *image) Unmap(uint32) {}
 
 func (d *image) CopyRange(srcOff int64, dst *block.Node, dstOff, n int64, f block.Flags) error {
 	return d.file.CopyRangeTo(srcOff+d.offset, dst, dstOff, n, f)
