@@ -18,6 +18,7 @@ import (
 
 // makeObjects creates what -object names.
 func (v *vm) makeObjects() error {
+	v.objects.Lane = v.lane
 	object.Provide(&v.objects, memory.NewSystem())
 	object.Provide(&v.objects, &v.fds)
 	on := func(name string) bool {

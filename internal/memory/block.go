@@ -24,7 +24,6 @@ type BlockConfig struct {
 	HugeTLB   uint64 // size of its hugepages, 0 for none (transparent ones are always asked for)
 	ReadOnly  bool   // the file is opened and mapped read-only
 	Prealloc  bool   // all its pages are allocated at once
-	Threads   int    // that allocate them, 0 for as many as the program has
 	Align     uint64 // of its address in this process, at least; 0 or a power of two
 	Policy    Policy // on which of the host's nodes it is
 	NoSeal    bool   // others can change the size of the memory that they are passed

@@ -76,7 +76,7 @@ func (b *Block) open(cfg BlockConfig) (err error) {
 		return err
 	}
 	if cfg.Prealloc && !cfg.ReadOnly {
-		if err := b.m.populate(cfg.Threads); err != nil {
+		if err := b.m.populate(0); err != nil {
 			b.m.unmap()
 			return explain(err, page)
 		}

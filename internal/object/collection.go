@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
 
+	"govmd/internal/lane"
 	"govmd/internal/option"
 	"govmd/internal/qmp"
 )
@@ -16,6 +18,15 @@ type Completer interface {
 	Complete(others *Collection) error
 }
 
+// Finisher is an object whose completion ends in something that takes long, and
+// needs no lane: it follows Complete. After an error the object goes.
+type Finisher interface {
+	// Finish returns nil at once where there is nothing to do.
+	Finish() error
+	// Finishing reports whether there is something to do.
+	Finishing() bool
+}
+
 // Closer is an object that has something to give back when it goes.
 type Closer interface{ Close() }
 
@@ -23,7 +34,12 @@ type Closer interface{ Close() }
 // the control lane.
 type Collection struct {
 	Node
+	// Lane is where the collection is used. With it object-add keeps nobody but its
+	// issuer waiting for an object that is long in the making.
+	Lane *lane.Lane
+
 	services map[reflect.Type]any
+	making   sync.WaitGroup // objects that finish off the lane
 }
 
 // Provide makes a part of the program known to objects, which find it by its
@@ -51,27 +67,80 @@ func (s *Collection) Find(id string) Object {
 
 // Add creates an object.
 func (s *Collection) Add(o *Options) error {
-	if !option.ValidID(o.ID) {
-		return qmp.InvalidValue("id", "an identifier")
-	}
-	x, err := New(o.Type)
+	x, err := s.create(o)
 	if err != nil {
-		return err
-	}
-	if err := setOptions(x, o.Branch); err != nil {
 		return err
 	}
 	return s.Insert(x, o.ID)
 }
 
+// AddLater is Add for a command: done is called, on the lane, when the object is
+// complete.
+func (s *Collection) AddLater(o *Options, done func(error)) {
+	x, err := s.create(o)
+	if err == nil {
+		err = s.begin(x, o.ID)
+	}
+	f, ok := x.(Finisher)
+	if err != nil || !ok || !f.Finishing() || s.Lane == nil {
+		if err == nil {
+			err = s.finish(x)
+		}
+		done(err)
+		return
+	}
+	x.Obj().Freeze()
+	release := Use(x, "object-add, which is making it")
+	s.making.Go(func() {
+		err := f.Finish()
+		s.Lane.Post(func() {
+			release()
+			if err != nil && x.Obj().parent != nil { // else the collection has been closed
+				s.Drop(x)
+			}
+			done(err)
+		})
+	})
+}
+
+// create makes an object that is in no tree yet.
+func (s *Collection) create(o *Options) (Object, error) {
+	if !option.ValidID(o.ID) {
+		return nil, qmp.InvalidValue("id", "an identifier")
+	}
+	x, err := New(o.Type)
+	if err != nil {
+		return nil, err
+	}
+	return x, setOptions(x, o.Branch)
+}
+
 // Insert completes an object whose properties are set and adds it.
 func (s *Collection) Insert(o Object, id string) error {
+	if err := s.begin(o, id); err != nil {
+		return err
+	}
+	return s.finish(o)
+}
+
+// begin adds an object and completes it but for what takes long.
+func (s *Collection) begin(o Object, id string) error {
 	if err := Add(s, o, id); err != nil {
 		return err
 	}
 	if c, ok := o.(Completer); ok {
 		if err := c.Complete(s); err != nil {
 			Remove(o)
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Collection) finish(o Object) error {
+	if f, ok := o.(Finisher); ok {
+		if err := f.Finish(); err != nil {
+			s.Drop(o)
 			return err
 		}
 	}
@@ -125,6 +194,7 @@ func (s *Collection) Drop(o Object) {
 // Close takes all objects away, the last first: those that depend on others
 // are younger.
 func (s *Collection) Close() {
+	s.making.Wait()
 	for _, o := range slices.Backward(s.Children()) {
 		s.Drop(o)
 	}

@@ -81,7 +81,12 @@ func (h *house) say(t testing.TB, command string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := h.registry.Lookup(name).Call(&qmp.Context{}, doc.Root(), qmp.JSON, nil)
+	var out []byte
+	if c := h.registry.Lookup(name); c.Async() {
+		c.Start(&qmp.Context{}, doc.Root(), qmp.JSON, func(result []byte, e error) { out, err = result, e })
+	} else {
+		out, err = c.Call(&qmp.Context{}, doc.Root(), qmp.JSON, nil)
+	}
 	if err != nil {
 		return string(qmp.AsError(err).Class) + ": " + err.Error()
 	}
@@ -120,7 +125,7 @@ func TestCommands(t *testing.T) {
 		{`qom-list-types {"implements":"test-lamp"}`, `[{"name": "test-lamp", "parent": "object"}]`},
 		{`qom-list-types {"implements":"test-base"}`, `[{"name": "test-widget", "parent": "test-base"}]`},
 		{`qom-list-types {"implements":"test-base","abstract":true}`, `[{"name": "test-base", "abstract": true, "parent": "object"}, {"name": "test-widget", "parent": "test-base"}]`},
-		{`qom-list-types {"implements":"user-creatable"}`, `[{"name": "test-lamp", "parent": "object"}]`},
+		{`qom-list-types {"implements":"user-creatable"}`, `[{"name": "test-lamp", "parent": "object"}, {"name": "test-slow", "parent": "object"}]`},
 		{`device-list-properties {"typename":"test-lamp"}`, "GenericError: Parameter 'typename' expects a non-abstract device type"},
 		{`device-list-properties {"typename":"none"}`, "DeviceNotFound: Device 'none' not found"},
 		{`qom-list-properties {"typename":"none"}`, "DeviceNotFound: Class 'none' not found"},

@@ -21,7 +21,7 @@ func TestHumanCommands(t *testing.T) {
 	}{
 		{"object_add", qmp.HumanArgs{"object": "test-lamp,id=a,watts=2k,nodes=1-2"}, ""},
 		{"object_add", qmp.HumanArgs{"object": "test-lamp"}, "Error: Parameter 'id' is missing"},
-		{"object_add", qmp.HumanArgs{"object": "help"}, "List of user creatable objects:\n  test-lamp\n"},
+		{"object_add", qmp.HumanArgs{"object": "help"}, "List of user creatable objects:\n  test-lamp\n  test-slow\n"},
 		{"object_add", qmp.HumanArgs{"object": "test-lamp,help"}, "test-lamp options:\n  colour=<Colour> (default: \"red\")\n  fail=<bool> (default: off)\n" +
 			"  nodes=<int>\n  spots=<Spot>\n  watts=<int>            - power\n"},
 		{"qom-list", nil, "/\n"},

@@ -63,8 +63,8 @@ func (s *Collection) Commands(root *Node) []qmp.Command {
 		qmp.New("device-list-properties", func(_ *qmp.Context, a *typeArgs) ([]propertyInfo, error) {
 			return deviceProperties(a.Name)
 		}, qmp.Preconfig),
-		qmp.New("object-add", func(_ *qmp.Context, o *Options) (qmp.None, error) {
-			return qmp.None{}, s.Add(o)
+		qmp.NewAsync("object-add", func(_ *qmp.Context, o *Options, r *qmp.Reply[qmp.None]) {
+			s.AddLater(o, func(err error) { r.Finish(qmp.None{}, err) })
 		}, qmp.Preconfig, qmp.Flatten("props")),
 		qmp.New("object-del", func(_ *qmp.Context, a *idArgs) (qmp.None, error) {
 			return qmp.None{}, s.Delete(a.ID)

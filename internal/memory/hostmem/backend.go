@@ -4,6 +4,7 @@ package hostmem
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 
@@ -116,6 +117,20 @@ func (b *Backend) Complete(others *object.Collection) error {
 	return nil
 }
 
+// Finishing reports whether all pages are to be allocated.
+func (b *Backend) Finishing() bool { return b.preallocated() && !b.readOnly }
+
+// Finish allocates them.
+func (b *Backend) Finish() error {
+	if !b.Finishing() {
+		return nil
+	}
+	if err := b.block.Populate(int(b.threads)); err != nil {
+		return b.explain(fmt.Errorf("cannot set up guest memory '%s': %w", b.Name(), err))
+	}
+	return nil
+}
+
 // Close gives the memory back.
 func (b *Backend) Close() {
 	if b.block == nil {
@@ -175,7 +190,7 @@ func either(p *bool, def bool) bool {
 func (b *Backend) config() (memory.BlockConfig, error) {
 	cfg := memory.BlockConfig{
 		Name: b.Name(), Size: (b.size + memory.PageSize - 1) &^ (memory.PageSize - 1),
-		Shared: b.share, Prealloc: b.preallocated(), Threads: int(b.threads), NoReserve: !b.reserve,
+		Shared: b.share, NoReserve: !b.reserve,
 		Merge: either(b.merge, b.defaults.Merge), Dump: either(b.dump, b.defaults.Dump), Align: b.align,
 		Policy: memory.Policy{Mode: modes[b.policy], Nodes: b.nodes},
 	}
