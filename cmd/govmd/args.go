@@ -48,7 +48,10 @@ func parseArgs(args []string) (*setup, error) {
 		given := args[i]
 		name, ok := strings.CutPrefix(given, "-")
 		if !ok {
-			return nil, &usageError{given, fmt.Errorf("expected an option: disk images are not supported yet")}
+			if err := applyFirstDisk(s, given, given); err != nil {
+				return nil, &usageError{given, err}
+			}
+			continue
 		}
 		name = strings.TrimPrefix(name, "-") // two dashes do as well
 		def := findOption(name)
@@ -99,9 +102,8 @@ func unknownOption(name string) error {
 
 // later are options that are known to QEMU and will be here.
 var later = []string{
-	"audiodev", "balloon", "blockdev", "cdrom", "chroot", "daemonize", "drive",
-	"fda", "fdb", "fsdev", "full-screen", "gdb", "hda", "hdb", "hdc", "hdd", "incoming", "k", "loadvm",
+	"audiodev", "balloon", "chroot", "daemonize", "fsdev", "full-screen", "gdb", "incoming", "k", "loadvm",
 	"mtdblock", "netdev", "overcommit", "pflash", "preconfig",
-	"readconfig", "run-with", "runas", "s", "sandbox", "sd", "set", "snapshot", "spice", "tpmdev", "trace",
+	"readconfig", "run-with", "runas", "s", "sandbox", "sd", "set", "spice", "tpmdev", "trace",
 	"usb", "usbdevice", "virtfs", "vnc", "watchdog", "watchdog-action",
 }

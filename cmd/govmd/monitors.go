@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"govmd/internal/block/control"
 	"govmd/internal/chardev"
 	"govmd/internal/machine"
 	"govmd/internal/machine/qtest"
@@ -29,6 +30,10 @@ func (v *vm) serveMonitors(context.Context) error {
 	v.registry.Add(v.chardevs.Commands()...)
 	v.registry.Add(v.machine.Run.Commands()...)
 	v.registry.Add(v.objectCommands()...)
+	if v.control != nil {
+		v.registry.Add(v.control.Commands()...)
+	}
+	v.registry.AddEvents(control.Events()...)
 	v.registry.AddEvents(runstate.Events()...)
 	v.registry.AddEvents(machine.Events()...)
 	for _, m := range v.setup.monitors {

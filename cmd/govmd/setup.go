@@ -27,6 +27,9 @@ type setup struct {
 	noMonitor   bool // -monitor, -mon or -qmp: there is no default monitor
 	debugCon    string
 	objects     []objectSetup
+	blockdevs   []blockdevSetup
+	drives      []driveSetup
+	snapshot    bool // -snapshot
 	qtest       string
 	pidFile     string
 	logFile     string

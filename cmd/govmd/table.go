@@ -45,6 +45,17 @@ func init() {
 		{"global", "TYPE.PROP=VALUE", "default of a device property", applyGlobal},
 
 		{"add-fd", "fd=N,set=M[,opaque=TEXT]", "put an inherited file descriptor into a set, which is opened as /dev/fdset/M", applyAddFD},
+		{"blockdev", "[driver=]DRIVER,node-name=NAME[,PROP=VALUE...]", "open an image or filter as a node of the block graph", applyBlockdev},
+		{"drive", "[file=FILE][,if=ide|scsi|virtio|floppy|none][,index=N][,media=disk|cdrom][,format=FORMAT][,PROP=VALUE...]", "a drive with an image in it", applyDrive},
+		{"hda", "FILE", "image of the first IDE disk; -hdb to -hdd are the others", applyFirstDisk},
+		{"hdb", "FILE", "", driveFile(option.Item{Key: "index", Value: "1"}, option.Item{Key: "media", Value: "disk"})},
+		{"hdc", "FILE", "", driveFile(option.Item{Key: "index", Value: "2"}, option.Item{Key: "media", Value: "disk"})},
+		{"hdd", "FILE", "", driveFile(option.Item{Key: "index", Value: "3"}, option.Item{Key: "media", Value: "disk"})},
+		{"cdrom", "FILE", "image of the CD-ROM", driveFile(option.Item{Key: "index", Value: "2"}, option.Item{Key: "media", Value: "cdrom"})},
+		{"fda", "FILE", "image of the first floppy disk; -fdb is the second", driveFile(option.Item{Key: "index", Value: "0"}, option.Item{Key: "if", Value: "floppy"})},
+		{"fdb", "FILE", "", driveFile(option.Item{Key: "index", Value: "1"}, option.Item{Key: "if", Value: "floppy"})},
+		{"snapshot", "", "leave the images as they are: what is written goes away at the end", flag(func(s *setup) { s.snapshot = true })},
+
 		{"chardev", "BACKEND,id=ID[,mux=on|off][,PROP=VALUE...]", "character device; 'help' lists back ends", applyChardev},
 		{"serial", "DEV", "serial port: stdio, mon:stdio, pty, null, none, file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, udp:HOST:PORT, /dev/ttyX or chardev:ID", applySerial},
 		{"echr", "CHAR", "key that introduces the commands of a shared terminal, as a number; 1 (C-a) unless given", applyEscape},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"govmd/internal/block/control"
 	"govmd/internal/chardev"
 	"govmd/internal/event"
 	"govmd/internal/fd"
@@ -36,6 +37,7 @@ type vm struct {
 	registry *qmp.Registry
 	monitor  *monitor.Monitor
 	machine  *machine.Machine
+	control  *control.Control // of images and drives; nil before they are opened
 	pidFile  *pidFile
 	// interrupt ends the program, whether there is a machine yet or not. It is
 	// set before anybody is there who could call it.
@@ -136,6 +138,9 @@ func (v *vm) nameProcess(context.Context) error {
 func (v *vm) makeMachine() (err error) {
 	v.machine, err = machine.New(v.cfg)
 	if err != nil {
+		return err
+	}
+	if err := v.checkDrives(); err != nil {
 		return err
 	}
 	return v.growTree(v.machine.Root)

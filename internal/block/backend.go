@@ -70,6 +70,7 @@ type Backend struct {
 	throttle  atomic.Pointer[Throttle]
 	acct      Stats
 	legacy    *LegacyDrive
+	retained  Settings
 
 	parkMu sync.Mutex
 	parked fifo // waiting for cont
@@ -172,6 +173,16 @@ func (b *Backend) Root() *Child { return b.root.Load() }
 // Legacy returns what -drive said, or nil.
 func (b *Backend) Legacy() *LegacyDrive { return b.legacy }
 
+// LegacyDrive returns the drive that -drive has put in a place, or nil.
+func (g *Graph) LegacyDrive(iface string, bus, unit int) *Backend {
+	for _, b := range g.Backends() {
+		if l := b.legacy; l != nil && l.Interface == iface && l.Bus == bus && l.Unit == unit {
+			return b
+		}
+	}
+	return nil
+}
+
 // SetLegacy stores what -drive said.
 func (b *Backend) SetLegacy(l *LegacyDrive) { b.legacy = l }
 
@@ -238,6 +249,7 @@ func (b *Backend) InsertMedium(n *Node) error {
 		return err
 	}
 	b.root.Store(c)
+	b.retained = n.set
 	if b.dev != nil {
 		b.dev.MediumChanged(true)
 	}
@@ -262,17 +274,27 @@ func (b *Backend) RemoveMedium() {
 	}
 }
 
+// Retained returns the generic settings with which the next medium is opened
+// unless it is told otherwise: those of the last one, or what SetRetained has set.
+func (b *Backend) Retained() Settings { return b.retained }
+
+// SetRetained sets them, for a drive that begins empty.
+func (b *Backend) SetRetained(s Settings) { b.retained = s }
+
 // Inserted reports whether there is a medium. It may be called from anywhere.
 func (b *Backend) Inserted() bool { return b.root.Load() != nil }
 
-// Length returns the medium's size in bytes, 0 without one. It may be called from
-// anywhere.
+// Length returns the medium's size in bytes, 0 without one: whole sectors of 512
+// bytes, the last of which may be partly beyond the end of an image file. It may be
+// called from anywhere.
 func (b *Backend) Length() int64 {
 	if n := b.Node(); n != nil {
-		return n.Length()
+		return sectors(n.Length())
 	}
 	return 0
 }
+
+func sectors(n int64) int64 { return (n + 511) &^ 511 }
 
 // ReadOnly reports whether the medium cannot be written. It may be called from anywhere.
 func (b *Backend) ReadOnly() bool {
@@ -290,6 +312,14 @@ func (b *Backend) SetWriteCache(on bool) { b.cache.Store(on) }
 
 // Stats returns the accounts. They may be used from anywhere.
 func (b *Backend) Stats() *Stats { return &b.acct }
+
+// BackendOf returns the drive that uses a node through c, nil if something else does.
+func BackendOf(c *Child) *Backend {
+	if p, ok := c.parent.(backendParent); ok {
+		return p.b
+	}
+	return nil
+}
 
 // backendParent is a back end as the parent of its root.
 type backendParent struct{ b *Backend }

@@ -179,7 +179,7 @@ func (s backendSink) check(c *Child, r *Request) error {
 	if err := checkRange(r.Off, n); err != nil {
 		return err
 	}
-	if r.Off+n > c.Length() {
+	if r.Off+n > sectors(c.Length()) {
 		return ErrIO
 	}
 	if r.Op != OpRead && !s.b.writable.Load() {

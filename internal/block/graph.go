@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 
+	"golang.org/x/sys/unix"
+
 	"govmd/internal/clock"
 	"govmd/internal/event"
 	"govmd/internal/lane"
@@ -22,8 +24,8 @@ type Env struct {
 	Clock    *clock.Set
 	// OpenFD opens a file name that may stand for a descriptor ("/dev/fdset/1");
 	// nil opens by name only. It returns a descriptor that the caller owns.
-	// CloseFD closes what OpenFD has opened. Both are set, or neither.
-	OpenFD  func(name string, flags int, mode uint32) (int, error)
+	OpenFD func(name string, flags int, mode uint32) (int, error)
+	// CloseFD closes what OpenFD has opened; nil just closes it.
 	CloseFD func(fd int) error
 	// Secret returns the data of the secret object of that ID.
 	Secret func(id string) ([]byte, error)
@@ -53,6 +55,14 @@ func NewGraph(env Env) *Graph {
 
 // Env returns what the graph was made with.
 func (g *Graph) Env() *Env { return &g.env }
+
+// CloseFD closes a descriptor that Env.OpenFD has opened.
+func (g *Graph) CloseFD(fd int) error {
+	if fn := g.env.CloseFD; fn != nil {
+		return fn(fd)
+	}
+	return unix.Close(fd)
+}
 
 // Publish announces an event, if there is anybody to hear it.
 func (g *Graph) Publish(ev event.Event) {

@@ -290,3 +290,7 @@ func (t *tracker) serialising() bool {
 	defer t.mu.Unlock()
 	return t.serial > 0
 }
+
+// Flush makes what has been written to the node stable. It may be called anywhere
+// but where it must not be waited for.
+func (n *Node) Flush() error { return n.flush() }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
+
+	"golang.org/x/sys/unix"
 
 	"govmd/internal/qmp"
 )
@@ -159,6 +162,9 @@ func (g *Graph) open(ctx context.Context, o *Options, def Settings, more openMor
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
+	if o.Cache != nil && o.Cache.Writeback != nil {
+		return nil, Errorf(KindInvalid, "Parameter 'cache.writeback' is unexpected")
+	}
 	n := &Node{graph: g, typ: t, opts: o, set: o.settings(def), shared: PermAll, file: more.file, refs: 1}
 	n.trk.init()
 	if n.set.DetectZeroes == DetectZeroesUnmap && !n.set.Unmap {
@@ -222,12 +228,14 @@ func (n *Node) discard() {
 
 // text is an error's text as C programs have it.
 func text(err error) string {
-	var no interface{ Error() string }
-	no = err
-	if e := Errno(err); errors.Is(err, e) && err == error(e) {
+	var path *os.PathError
+	if errors.As(err, &path) && error(path) == err {
+		err = path.Err // the message names the file
+	}
+	if e, ok := err.(unix.Errno); ok {
 		return Strerror(e)
 	}
-	return no.Error()
+	return err.Error()
 }
 
 // ErrorText is the text of an error for messages, with the words of C for error numbers.

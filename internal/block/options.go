@@ -1,6 +1,8 @@
 package block
 
 import (
+	"reflect"
+
 	"govmd/internal/qmp"
 )
 
@@ -20,6 +22,35 @@ type Options struct {
 // QMPUnion implements qmp.Unioner.
 func (Options) QMPUnion() *qmp.Union { return optionsUnion }
 
+// RefersToNodes reports whether the options name nodes that exist, somewhere in them.
+func (o *Options) RefersToNodes() bool { return refers(reflect.ValueOf(o.Branch)) }
+
+func refers(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Pointer, reflect.Interface:
+		return !v.IsNil() && refers(v.Elem())
+	case reflect.Slice:
+		for i := range v.Len() {
+			if refers(v.Index(i)) {
+				return true
+			}
+		}
+	case reflect.Struct:
+		switch x := v.Interface().(type) {
+		case Ref:
+			return x.Reference != nil || x.Definition != nil && x.Definition.RefersToNodes()
+		case RefOrNull:
+			return x.Reference != nil || x.Definition != nil && x.Definition.RefersToNodes()
+		}
+		for i := range v.NumField() {
+			if v.Type().Field(i).IsExported() && refers(v.Field(i)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // CreateOptions says what image blockdev-create makes.
 type CreateOptions struct {
 	Driver string `qmp:"driver"`
@@ -33,6 +64,9 @@ func (CreateOptions) QMPUnion() *qmp.Union { return createUnion }
 type CacheOptions struct {
 	Direct  *bool `qmp:"direct"`
 	NoFlush *bool `qmp:"no-flush"`
+	// Writeback is a drive's, not a node's: only the old form of blockdev-add, which
+	// made a drive, takes it.
+	Writeback *bool `qmp:"writeback,legacy"`
 }
 
 // DiscardMode says what becomes of discards.

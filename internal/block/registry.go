@@ -40,10 +40,13 @@ type Type struct {
 	// Create makes an image; opts is a pointer to the branch that was registered
 	// with CreateOptions. Nil when images cannot be made.
 	Create func(ctx context.Context, g *Graph, opts any) error
-	// CreateKeys describes what -o takes for the format; NewCreate makes the
-	// options of a creation from such a list. file is the protocol layer's file
-	// name: the image file has been made, of size 0, when NewCreate's result is used.
-	CreateKeys []CreateKey
+	// PlainFile is set when an image is made by making a file of its size.
+	PlainFile bool
+	// CreateKeys describes what -o takes for the format. With dashes in place of
+	// underscores they are the members of the creation's options; CreateFixup, if
+	// not nil, changes what is called something else there.
+	CreateKeys  []CreateKey
+	CreateFixup func(opts *qmp.Object) error
 }
 
 // CreateKey is an option that an image can be created with, as -o takes it.

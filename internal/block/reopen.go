@@ -16,17 +16,19 @@ type ReopenArgs struct {
 	State any
 }
 
-// Reopen is one node and what it is to become. Graph.Reopen gives nodes other options while they are open: all of them, or none
-// and the error says why. What the options leave out goes back to its default.
-// A new backing file is named by reference. It runs on the lane and waits for
-// requests under way.
+// Reopen is one node and what it is to become.
 type Reopen struct {
 	Node    *Node
 	Options *Options
 	Def     Settings // what options that are left out have
+
+	keepBacking bool // whatever the options say of it
 }
 
-// Reopen carries out reopens together.
+// Reopen gives nodes other options while they are open: all of them, or none and
+// the error says why. What the options leave out goes back to its default. A new
+// backing file is named by reference. It runs on the lane and waits for requests
+// under way.
 func (g *Graph) Reopen(ctx context.Context, list []Reopen) (err error) {
 	var undo []func()
 	var commit []func()
@@ -98,7 +100,10 @@ func (g *Graph) prepareReopen(ctx context.Context, r *Reopen, undo, commit *[]fu
 		d.CommitReopen(a)
 		_ = n.refreshLimits() // as good as they were when it was opened
 	})
-	return g.reopenBacking(n, o, undo)
+	if r.keepBacking {
+		return nil
+	}
+	return g.reopenBacking(n, o, undo, commit)
 }
 
 // backingOption is implemented by options that have a backing file, by embedding
@@ -108,7 +113,7 @@ type backingOption interface{ BackingRef() *RefOrNull }
 // BackingRef returns what the options say of the backing file, nil for nothing.
 func (o *GenericCOW) BackingRef() *RefOrNull { return o.Backing }
 
-func (g *Graph) reopenBacking(n *Node, o *Options, undo *[]func()) error {
+func (g *Graph) reopenBacking(n *Node, o *Options, undo, commit *[]func()) error {
 	bo, ok := o.Branch.(backingOption)
 	if !ok || bo.BackingRef() == nil {
 		return nil
@@ -136,12 +141,14 @@ func (g *Graph) reopenBacking(n *Node, o *Options, undo *[]func()) error {
 		}
 		return err
 	}
+	if old != nil {
+		release := func() { old.Unref() }
+		*undo = append(*undo, release) // the last to be undone
+		*commit = append(*commit, release)
+	}
 	*undo = append(*undo, func() {
 		_ = g.SetBacking(n, old) // it was there before
 	})
-	if old != nil {
-		*undo = append(*undo, func() { old.Unref() })
-	}
 	return nil
 }
 
@@ -161,7 +168,7 @@ func (g *Graph) SetReadOnly(ctx context.Context, n *Node, readOnly bool) error {
 		// The options say what they said, but for what the settings have in their place.
 		o := *p.opts
 		o.ReadOnly = nil
-		list = append(list, Reopen{Node: p, Options: &o, Def: set})
+		list = append(list, Reopen{Node: p, Options: &o, Def: set, keepBacking: true})
 	}
 	if !readOnly {
 		slices.Reverse(list) // files become writable before what writes to them

@@ -21,6 +21,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"govmd/internal/block"
 	"govmd/internal/chardev"
 	"govmd/internal/clock"
 	"govmd/internal/event"
@@ -73,6 +74,8 @@ type Env struct {
 	Run    *runstate.Controller
 	State  *state.Registry
 	Log    *logrus.Logger
+
+	Blocks *block.Graph // images, drives and media
 
 	Memory *memory.System
 	Mem    *memory.Space // the guest's physical address space

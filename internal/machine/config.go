@@ -4,8 +4,10 @@ import (
 	"github.com/google/uuid"
 	"github.com/sirupsen/logrus"
 
+	"govmd/internal/block"
 	"govmd/internal/chardev"
 	"govmd/internal/event"
+	"govmd/internal/fd"
 	"govmd/internal/lane"
 	"govmd/internal/machine/boot"
 	"govmd/internal/machine/smbios"
@@ -57,6 +59,10 @@ type Config struct {
 	Log    *logrus.Logger
 
 	Chardevs *chardev.Registry
+	// Files opens files whose names may stand for descriptors.
+	Files *fd.Table
+	// OpenDrives opens the images and drives that devices are to find; nil for none.
+	OpenDrives func(*block.Graph) error
 	// Objects are the user-created objects. Guest memory is among them. Nil for none.
 	Objects *object.Collection
 }

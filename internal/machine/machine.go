@@ -10,6 +10,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"govmd/internal/block"
 	"govmd/internal/chardev"
 	"govmd/internal/clock"
 	"govmd/internal/device"
@@ -28,10 +29,12 @@ import (
 // they say otherwise.
 type Machine struct {
 	Config
-	Env   *device.Env
-	Accel accel.Accel
-	Run   *runstate.Controller
-	Root  *object.Node
+	Env *device.Env
+	// Blocks are the images, drives and media.
+	Blocks *block.Graph
+	Accel  accel.Accel
+	Run    *runstate.Controller
+	Root   *object.Node
 
 	ram         []*hostmem.Backend // in the order in which the guest has it
 	model       *cpu.Model
@@ -84,6 +87,7 @@ func (m *Machine) make() error {
 		Chardev: func(id string, fe chardev.Frontend) (chardev.Port, error) { return cfg.Chardevs.Attach(id, fe) },
 		Object:  cfg.Objects.Find,
 	}
+	m.makeBlocks(clocks)
 	if err := object.Add(m.Root, cfg.Board, "machine"); err != nil {
 		return err
 	}
@@ -99,6 +103,11 @@ func (m *Machine) make() error {
 	}
 	if err := m.chooseAccel(); err != nil {
 		return err
+	}
+	if cfg.OpenDrives != nil {
+		if err := cfg.OpenDrives(m.Blocks); err != nil {
+			return err
+		}
 	}
 	return m.build()
 }

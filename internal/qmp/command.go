@@ -76,7 +76,8 @@ func Deprecated(c *Command) { c.features = append(c.features, "deprecated") }
 func Unstable(c *Command) { c.features = append(c.features, "unstable") }
 
 // Flatten says that older clients send some arguments within one of this name:
-// its members count as if they were beside it. The schema knows nothing of it.
+// its members count as if they were beside it. The schema knows nothing of it. If
+// the arguments have a boolean member of that name, it is true then.
 func Flatten(name string) Option { return func(c *Command) { c.flatten = name } }
 
 // New returns a command that fn carries out. A and R are structs (None for no
@@ -168,13 +169,15 @@ func (c *Command) decode(args Value, mode Mode, dst reflect.Value) error {
 		return decode(c.args, emptyObject, mode, dst)
 	}
 	if c.flatten != "" {
-		args = flatten(args, c.flatten)
+		_, told := c.args.byName[c.flatten]
+		args = flatten(args, c.flatten, told)
 	}
 	return decode(c.args, args, mode, dst)
 }
 
-// flatten returns args with the members of the object called name in its place.
-func flatten(args Value, name string) Value {
+// flatten returns args with the members of the object called name in its place or,
+// with told, beside a member true of that name.
+func flatten(args Value, name string, told bool) Value {
 	if inner := args.Get(name); !inner.Exists() || inner.Kind() != qjson.Object {
 		return args
 	}
@@ -184,6 +187,10 @@ func flatten(args Value, name string) Value {
 		if string(m.Key()) != name {
 			b.Add(m)
 			continue
+		}
+		if told {
+			b.Key([]byte(name))
+			b.Bool(true)
 		}
 		for in := m.First(); in.Exists(); in = in.Next() {
 			b.Add(in)

@@ -175,6 +175,9 @@ func (s *schema) object(name string, ti *typeInfo) {
 	members := make([]string, 0, len(ti.fields))
 	for i := range ti.fields {
 		f := &ti.fields[i]
+		if f.legacy {
+			continue
+		}
 		ref := s.ref(f.typ)
 		if ti.union != nil && i == ti.disc && f.typ.kind == kindString {
 			ref = s.discriminator(ti.union)

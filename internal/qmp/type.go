@@ -56,6 +56,7 @@ type field struct {
 	typ      *typeInfo
 	pointer  bool
 	optional bool
+	legacy   bool // not in the schema
 	features []string
 	aliases  []string
 }
@@ -219,6 +220,8 @@ func (c *compiler) tag(ti *typeInfo, t reflect.Type, f *field, opts string) {
 		switch opt {
 		case "optional":
 			f.optional = true
+		case "legacy": // what only old clients send
+			f.legacy, f.optional = true, true
 		case "deprecated", "unstable":
 			f.features = append(f.features, opt)
 		default:

@@ -48,11 +48,7 @@ func create(ctx context.Context, g *block.Graph, opts any) error {
 	if err != nil {
 		return &block.Error{Kind: block.KindIO, Text: "Could not create '" + o.Filename + "': " + block.ErrorText(err), Err: err}
 	}
-	closeFD := unix.Close
-	if fn := g.Env().CloseFD; fn != nil {
-		closeFD = fn
-	}
-	defer closeFD(fd)
+	defer func() { _ = g.CloseFD(fd) }()
 	var l locker
 	if err := l.init(&Options{Filename: o.Filename}, fd); err != nil {
 		return err

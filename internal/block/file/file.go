@@ -35,8 +35,8 @@ const (
 
 // handle is an open descriptor and what is known of it.
 type handle struct {
+	graph    *block.Graph
 	fd       int
-	closeFD  func(fd int) error
 	direct   bool
 	readOnly bool
 	noFlush  bool
@@ -99,10 +99,7 @@ func (f *file) openHandle(o *Options, s block.Settings) (*handle, error) {
 		}
 		return nil, openError(o.Filename, err)
 	}
-	h := &handle{fd: fd, closeFD: unix.Close, direct: s.Direct, readOnly: s.ReadOnly, noFlush: s.NoFlush}
-	if fn := f.graph.Env().CloseFD; fn != nil {
-		h.closeFD = fn
-	}
+	h := &handle{graph: f.graph, fd: fd, direct: s.Direct, readOnly: s.ReadOnly, noFlush: s.NoFlush}
 	if err := h.examine(f.kind, o.Filename); err != nil {
 		h.close()
 		return nil, err
@@ -145,7 +142,7 @@ func (h *handle) close() {
 	if h.engine != nil {
 		h.engine.close()
 	}
-	_ = h.closeFD(h.fd) // what it could report, a flush has reported
+	_ = h.graph.CloseFD(h.fd) // what it could report, a flush has reported
 }
 
 func errnoIn(err error, list ...unix.Errno) bool {

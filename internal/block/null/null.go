@@ -3,7 +3,6 @@
 package null
 
 import (
-	"context"
 	"time"
 
 	"govmd/internal/block"
@@ -105,10 +104,6 @@ func (d *image) ExactFileName() string {
 		return "json:{\"driver\": \"" + d.node.DriverName() + "\"}"
 	}
 	return d.node.DriverName() + "://"
-}
-
-func (d *image) Truncate(_ context.Context, size int64, _ bool, p block.Prealloc, _ block.Flags) error {
-	return block.Errorf(block.KindUnsupported, "The size of a '%s' image is an option", d.node.DriverName())
 }
 
 func (d *image) PrepareReopen(*block.ReopenArgs) error { return nil }

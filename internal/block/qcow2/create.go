@@ -58,6 +58,32 @@ var createKeys = []block.CreateKey{
 	{Name: "size", Type: "size", Help: "Virtual disk size"},
 }
 
+// fixup turns what -o has into what blockdev-create takes.
+func fixup(o *qmp.Object) error {
+	if v, ok := o.Get("compat"); ok {
+		switch v {
+		case "0.10", "v2":
+			o.Set("version", "v2")
+		case "1.1", "v3":
+			o.Set("version", "v3")
+		default:
+			return block.Errorf(block.KindInvalid, "Parameter 'compat' does not accept value '%v'", v)
+		}
+		o.Delete("compat")
+	}
+	if v, ok := o.Get("data-file"); ok {
+		name, isName := v.(string)
+		if !isName {
+			return block.Errorf(block.KindInvalid, "Parameter 'data_file' expects a file name")
+		}
+		file := &qmp.Object{}
+		file.Add("driver", "file")
+		file.Add("filename", name)
+		o.Set("data-file", file)
+	}
+	return nil
+}
+
 // creation is what an image is made from, checked.
 type creation struct {
 	hdr     header

@@ -17,8 +17,9 @@ type Options struct {
 
 func init() {
 	block.Register[Options](&block.Type{
-		Name: "raw",
-		Open: open,
+		Name:      "raw",
+		Open:      open,
+		PlainFile: true,
 		// Anything can be raw: it is what is left when nothing else matches.
 		Probe: func([]byte, string) int { return 1 },
 	})

@@ -1,0 +1,129 @@
+// Package control has the monitor's commands about images, drives and media. They
+// run on the control lane, on a block.Graph; what may take long there (opening an
+// image, draining one that is slow) leaves the lane and comes back to it.
+package control
+
+import (
+	"context"
+
+	"govmd/internal/block"
+	"govmd/internal/event"
+	"govmd/internal/lane"
+	"govmd/internal/qmp"
+)
+
+// Control is what the commands act on.
+type Control struct {
+	graph *block.Graph
+	lane  *lane.Lane
+	// Virtual returns the machine's virtual time in ns, for snapshots. It may be nil.
+	virtual func() int64
+}
+
+// Config says what a Control acts on.
+type Config struct {
+	Graph   *block.Graph
+	Lane    *lane.Lane
+	Virtual func() int64 // the machine's virtual time in ns; nil for none
+}
+
+// New returns the commands' home.
+func New(cfg Config) *Control {
+	c := &Control{graph: cfg.Graph, lane: cfg.Lane, virtual: cfg.Virtual}
+	if c.virtual == nil {
+		c.virtual = func() int64 { return 0 }
+	}
+	return c
+}
+
+// Commands returns all commands.
+func (c *Control) Commands() []qmp.Command {
+	var list []qmp.Command
+	for _, part := range [][]qmp.Command{
+		c.queryCommands(), c.nodeCommands(), c.mediaCommands(), c.throttleCommands(), c.bitmapCommands(),
+		c.snapshotCommands(), c.transactionCommands(), c.sizeCommands(),
+	} {
+		list = append(list, part...)
+	}
+	return list
+}
+
+// Events returns the events of the block layer.
+func Events() []event.Event { return block.Events() }
+
+// byName returns the drive of that name.
+func (c *Control) byName(name string) (*block.Backend, error) {
+	if b := c.graph.Backend(name); b != nil {
+		return b, nil
+	}
+	return nil, qmp.DeviceNotFound(name)
+}
+
+// byDevice returns the drive of the device with that ID or path.
+func (c *Control) byDevice(id string) (*block.Backend, error) {
+	for _, b := range c.graph.Backends() {
+		if b.Device() != nil && b.DeviceName() == id {
+			return b, nil
+		}
+	}
+	return nil, qmp.DeviceNotFound(id)
+}
+
+// drive returns the drive that a command means, which is named by exactly one of
+// the two: its own name or its device's ID.
+func (c *Control) drive(device, id *string) (*block.Backend, error) {
+	switch {
+	case (device == nil) == (id == nil):
+		return nil, qmp.Errorf("Need exactly one of 'device' and 'id'")
+	case id != nil:
+		return c.byDevice(*id)
+	}
+	return c.byName(*device)
+}
+
+// text returns what an optional argument says, "" when it is not given.
+func text(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
+}
+
+// node returns the node that device or node-name means.
+func (c *Control) node(device, name *string) (*block.Node, error) {
+	return c.graph.Lookup(text(device), text(name))
+}
+
+// medium returns the root node of the drive, or of the node, of that name.
+func (c *Control) medium(name string) (*block.Node, error) {
+	return c.graph.Lookup(name, name)
+}
+
+// drained runs fn with the nodes drained. It waits for requests under way.
+func drained(ctx context.Context, fn func() error, nodes ...*block.Node) error {
+	for i, n := range nodes {
+		if err := n.Drain(ctx); err != nil {
+			for _, d := range nodes[:i] {
+				d.Undrain()
+			}
+			return err
+		}
+	}
+	defer func() {
+		for _, n := range nodes {
+			n.Undrain()
+		}
+	}()
+	return fn()
+}
+
+// Encrypted returns an error of class DeviceEncrypted for the first drive of a
+// device whose image lacks its key: the machine cannot go on.
+func (c *Control) Encrypted() error {
+	for _, b := range c.graph.Backends() {
+		if n := b.Node(); n != nil && b.Device() != nil && n.Info().KeyMissing {
+			return qmp.DeviceEncrypted(b.Name(), n.FileName())
+		}
+	}
+	return nil
+}

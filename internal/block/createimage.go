@@ -1,0 +1,105 @@
+package block
+
+import (
+	"context"
+	"strings"
+
+	"govmd/internal/qmp"
+	"govmd/internal/qmp/qjson"
+)
+
+// CreateImage makes an image file, and the image in it, as image tools and
+// snapshots do. keys are what -o takes for the format ("size", "backing_file"),
+// as option text or typed, according to mode; what the format does not know is
+// refused. It runs anywhere and may take long.
+func (g *Graph) CreateImage(ctx context.Context, format, filename string, keys *qmp.Object, mode qmp.Mode) error {
+	t := types[format]
+	if t == nil {
+		return UnknownDriver(format)
+	}
+	if t.Create == nil && !t.PlainFile {
+		return Errorf(KindUnsupported, "Format driver '%s' does not support image creation", format)
+	}
+	proto, err := protocolOf(filename)
+	if err != nil {
+		return err
+	}
+	if proto.Create == nil {
+		return Errorf(KindUnsupported, "Protocol driver '%s' does not support image creation, and opening the image failed", proto.Name)
+	}
+	if t.PlainFile {
+		t = proto
+	}
+	for _, m := range keys.Members() {
+		if !t.hasCreateKey(m.Name) {
+			return Errorf(KindInvalid, "Invalid parameter '%s'", m.Name)
+		}
+	}
+	where := &qmp.Object{}
+	if err := addName(where, filename); err != nil {
+		return err
+	}
+	where.Delete("driver")
+	if t == proto {
+		for _, m := range keys.Members() {
+			where.Set(strings.ReplaceAll(m.Name, "_", "-"), m.Value)
+		}
+		return create(ctx, g, t, where, mode)
+	}
+	empty := &qmp.Object{}
+	for _, m := range where.Members() {
+		empty.Add(m.Name, m.Value)
+	}
+	if mode == qmp.Keyval {
+		empty.Set("size", "0")
+	} else {
+		empty.Set("size", int64(0))
+	}
+	if err := create(ctx, g, proto, empty, mode); err != nil {
+		return err
+	}
+	opts := &qmp.Object{}
+	for _, m := range keys.Members() {
+		opts.Add(strings.ReplaceAll(m.Name, "_", "-"), m.Value)
+	}
+	if t.CreateFixup != nil {
+		if err := t.CreateFixup(opts); err != nil {
+			return err
+		}
+	}
+	where.Set("driver", proto.Name)
+	o, err := DecodeOptions(where, mode)
+	if err != nil {
+		return err
+	}
+	file, err := g.Open(ctx, o, Settings{})
+	if err != nil {
+		return err
+	}
+	defer file.Unref()
+	opts.Set("file", file.Name())
+	return create(ctx, g, t, opts, mode)
+}
+
+func (t *Type) hasCreateKey(name string) bool {
+	for _, k := range t.CreateKeys {
+		if k.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// create decodes options of blockdev-create, without the driver, and makes the image.
+func create(ctx context.Context, g *Graph, t *Type, opts *qmp.Object, mode qmp.Mode) error {
+	opts.Set("driver", t.Name)
+	doc, err := qjson.Parse(qmp.Append(nil, opts))
+	if err != nil {
+		return Errorf(KindInvalid, "Options of the image cannot be read: %w", err)
+	}
+	var o CreateOptions
+	if err := qmp.Decode(doc.Root(), mode, &o); err != nil {
+		return err
+	}
+	return t.Create(ctx, g, o.Branch)
+}

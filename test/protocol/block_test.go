@@ -1,0 +1,109 @@
+package protocol
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// incidental are members that say how an image happens to lie on the host's disk,
+// or when a test ran.
+var incidental = map[string]bool{
+	"actual-size": true, "wr_highest_offset": true, "date-sec": true, "date-nsec": true, "driver-specific": true,
+}
+
+var autoName = regexp.MustCompile(`#block\d+`)
+
+// essential takes what is incidental out of an answer.
+func essential(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		for k, e := range v {
+			if v[k] = essential(e); incidental[k] {
+				delete(v, k)
+			}
+		}
+		if v["format"] == "file" {
+			delete(v, "virtual-size") // of a file that holds an image
+		}
+	case []any:
+		for i, e := range v {
+			v[i] = essential(e)
+		}
+	case string:
+		return autoName.ReplaceAllString(v, "#auto")
+	}
+	return v
+}
+
+// turn sends a request and returns what comes, up to the answer.
+func (s *session) turn(request string) (got []any) {
+	s.t.Helper()
+	s.send(request + "\n")
+	for {
+		var m map[string]any
+		if err := json.Unmarshal(s.line(), &m); err != nil {
+			s.t.Fatal(err)
+		}
+		delete(m, "timestamp")
+		got = append(got, essential(m))
+		if m["event"] == nil {
+			return got
+		}
+	}
+}
+
+// What is said about images and drives is answered as QEMU does;
+// testdata/block.txt says how lines compare.
+func TestBlock(t *testing.T) {
+	text, err := os.ReadFile("testdata/block.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var prepare, args, requests []string
+	why := map[int]string{}
+	for _, line := range strings.Split(string(text), "\n") {
+		if cmd, ok := strings.CutPrefix(line, "sh "); ok {
+			prepare = append(prepare, cmd)
+		} else if a, ok := strings.CutPrefix(line, "args "); ok {
+			args = append(args, strings.Fields(a)...)
+		} else if w, ok := strings.CutPrefix(line, "differ: "); ok {
+			why[len(requests)] = w
+		} else if line != "" && line[0] != '#' {
+			requests = append(requests, line)
+		}
+	}
+	govmd, qemu := programs(t)
+	var answers [2][]any
+	for i, program := range []string{govmd, qemu} {
+		dir := t.TempDir()
+		for _, p := range prepare {
+			cmd := exec.Command("sh", "-c", p)
+			cmd.Dir = dir
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Fatalf("%s: %s", p, out)
+			}
+		}
+		t.Chdir(dir)
+		s := startWith(t, program, append([]string{"-M", "none", "-S", "-nodefaults", "-display", "none"}, args...))
+		s.turn(`{"execute": "qmp_capabilities"}`)
+		for _, r := range requests {
+			answers[i] = append(answers[i], s.turn(r))
+		}
+	}
+	for i, r := range requests {
+		got, want := answers[0][i], answers[1][i]
+		switch same := reflect.DeepEqual(got, want); {
+		case same && why[i] != "":
+			t.Errorf("%s is answered as by QEMU, although %s", r, why[i])
+		case !same && why[i] == "":
+			g, _ := json.Marshal(got)
+			w, _ := json.Marshal(want)
+			t.Errorf("%s brings\n%.3000s, from QEMU\n%.3000s", r, g, w)
+		}
+	}
+}
