@@ -137,7 +137,11 @@ func (s *schema) ref(ti *typeInfo) string {
 	switch ti.kind {
 	case kindArray:
 		elem := s.ref(ti.elem)
-		return s.define(ti, "["+elem+"]", func(name string) {
+		name := "[" + elem + "]"
+		if _, known := s.names[name]; known { // of another Go type that looks the same
+			return name
+		}
+		return s.define(name, name, func(name string) {
 			s.begin(name, "array")
 			s.str("element-type", elem)
 			s.end()
