@@ -102,7 +102,7 @@ func (n *Node) pwritev(off int64, v Vec, f Flags) error {
 			err = n.writeSplit(off, v, f)
 		}
 		n.debugEvent(EventPwritevDone)
-		n.afterWrite(off, size)
+		n.afterWrite(off, size, err)
 	}
 	n.trk.end(t)
 	if err == nil && f&FUA&^n.lim.WriteFlags != 0 {
@@ -139,11 +139,12 @@ func (n *Node) beforeWrite(off int64, v Vec) error {
 }
 
 // afterWrite notes a change, whether or not it went well.
-func (n *Node) afterWrite(off, size int64) {
+func (n *Node) afterWrite(off, size int64, err error) {
 	n.gen.Add(1)
-	end := off + size
-	raise(&n.maxWrite, end)
-	raise(&n.length, end)
+	if err == nil {
+		raise(&n.maxWrite, off+size)
+		raise(&n.length, off+size)
+	}
 	if list := n.bitmaps.Load(); list != nil {
 		for _, b := range *list {
 			b.mark(off, size)
@@ -229,12 +230,12 @@ func (n *Node) pdiscard(off, size int64) error {
 			m = min(m, l)
 		}
 		if err := d.Pdiscard(from, m); err != nil && err != ErrUnsupp {
-			n.afterWrite(off, size)
+			n.afterWrite(off, size, err)
 			return err
 		}
 		from += m
 	}
-	n.afterWrite(off, size)
+	n.afterWrite(off, size, nil)
 	return nil
 }
 
@@ -280,7 +281,7 @@ func (n *Node) CopyTo(off, size int64, fn func(d Driver, off int64) error) error
 		err = fn(n.drv, off)
 	}
 	if err != ErrUnsupp {
-		n.afterWrite(off, size)
+		n.afterWrite(off, size, err)
 	}
 	return err
 }

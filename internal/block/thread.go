@@ -193,7 +193,7 @@ func (th *Thread) start(q *Queue, r *Request) bool {
 		s.m, s.token = m, token
 		n, off = c.Node(), childOff
 	}
-	th.unwind(op, false)
+	th.unwind(op, false, nil)
 	return false
 }
 
@@ -217,12 +217,12 @@ func (n *Node) fastBegin(s *fastStep, off, size int64, write bool, v Vec) bool {
 }
 
 // unwind ends the tracking of a request; written says that it may have changed data.
-func (th *Thread) unwind(op *fastOp, written bool) {
+func (th *Thread) unwind(op *fastOp, written bool, err error) {
 	size := int64(op.r.Vec.Len())
 	for i := op.depth - 1; i >= 0; i-- {
 		s := &op.path[i]
 		if written {
-			s.node.afterWrite(s.off, size)
+			s.node.afterWrite(s.off, size, err)
 		}
 		if s.m != nil {
 			s.m.Unmap(s.token)
@@ -249,7 +249,7 @@ func (th *Thread) complete(slot, n int, err error) {
 	op := &th.ring.(*sourceRing).ops[slot]
 	q, r := op.q, op.r
 	whole := err == nil && n == r.Vec.Len()
-	th.unwind(op, r.Op == OpWrite)
+	th.unwind(op, r.Op == OpWrite, err)
 	if !whole {
 		// A short read, an error: the other way knows what to do about it.
 		q.slow(r)

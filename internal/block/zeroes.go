@@ -29,7 +29,7 @@ func (n *Node) pwriteZeroes(off, size int64, f Flags) error {
 		n.debugEvent(EventPwritevZero)
 		err = n.zeroPieces(off, size, f)
 		if err != ErrUnsupp {
-			n.afterWrite(off, size)
+			n.afterWrite(off, size, err)
 		}
 	}
 	n.trk.end(t)

@@ -22,7 +22,7 @@ type cache struct {
 	ring   []*table
 	hand   int
 	dirty  int
-	spare  [][]byte
+	spare  []*table // to be used again
 }
 
 func (c *cache) init(limit int, size int64) {
@@ -43,12 +43,13 @@ func (c *cache) add(off int64) *table {
 	if len(c.ring) >= c.limit {
 		c.evict()
 	}
-	t := &table{off: off, used: true, slot: len(c.ring)}
+	var t *table
 	if n := len(c.spare); n > 0 {
-		t.data, c.spare = c.spare[n-1], c.spare[:n-1]
+		t, c.spare = c.spare[n-1], c.spare[:n-1]
 	} else {
-		t.data = make([]byte, c.size)
+		t = &table{data: make([]byte, c.size)}
 	}
+	t.off, t.used, t.slot = off, true, len(c.ring)
 	c.tables[off] = t
 	c.ring = append(c.ring, t)
 	return t
@@ -85,7 +86,7 @@ func (c *cache) remove(t *table) {
 	c.ring[len(c.ring)-1] = nil
 	c.ring = c.ring[:len(c.ring)-1]
 	if t.writing == 0 && !t.loading && len(c.spare) < 4 {
-		c.spare = append(c.spare, t.data)
+		c.spare = append(c.spare, t)
 	}
 }
 
@@ -160,7 +161,7 @@ func (q *image) fetch(c *cache, off int64) error {
 	err := q.file.Pread(off, t.data)
 	q.mu.Lock()
 	t.loading = false
-	if err != nil {
+	if err != nil && c.tables[off] == t { // nobody has forgotten it meanwhile
 		c.remove(t)
 	}
 	q.wakeAll()
