@@ -148,8 +148,8 @@ func measure(benchmarks []benchmark, contenders []contender, nested bool) (sampl
 }
 
 // patiently measures again what hung in the emulated host. There it is the
-// processor's doing: QEMU's emulation of SVM loses a guest's registers once in
-// some hundred thousand exits, whose RIP is then one of the host's kernel.
+// processor's doing: QEMU's emulation of SVM mixes up two sets of registers once in
+// some hundred thousand exits: the guest's RIP is then in the host's kernel.
 func patiently(b benchmark, c contender) (value float64, err error) {
 	const tries = 3
 	for range tries {
