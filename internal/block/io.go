@@ -69,7 +69,7 @@ func (n *Node) pwritev(off int64, v Vec, f Flags) error {
 	if err := checkRange(off, size); err != nil {
 		return err
 	}
-	if n.set.ReadOnly {
+	if !n.writable() {
 		return ErrReadOnly
 	}
 	if size == 0 {
@@ -205,7 +205,7 @@ func (n *Node) pdiscard(off, size int64) error {
 	if err := checkRange(off, size); err != nil {
 		return err
 	}
-	if n.set.ReadOnly {
+	if !n.writable() {
 		return ErrReadOnly
 	}
 	size = min(size, n.length.Load()-off)
@@ -262,7 +262,7 @@ func (n *Node) copyRange(srcOff int64, dst *Node, dstOff, size int64, f Flags) e
 // holds them, by means of the host: fn is called with that node's driver. It is
 // for the drivers that carry out CopyRange. All nodes on the way account for a write.
 func (n *Node) CopyTo(off, size int64, fn func(d Driver, off int64) error) error {
-	if n.set.ReadOnly {
+	if !n.writable() {
 		return ErrReadOnly
 	}
 	if n.guardRaw && off < 512 {

@@ -10,7 +10,7 @@ func (n *Node) pwriteZeroes(off, size int64, f Flags) error {
 	if err := checkRange(off, size); err != nil {
 		return err
 	}
-	if n.set.ReadOnly {
+	if !n.writable() {
 		return ErrReadOnly
 	}
 	if size == 0 {

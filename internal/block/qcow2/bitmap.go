@@ -101,12 +101,15 @@ func (q *image) loadBitmaps() error {
 	}
 	q.bitmaps = list
 	for _, s := range list {
-		if q.node.Bitmap(s.name) != nil {
-			continue
-		}
-		b, err := q.node.CreateBitmap(s.name, 1<<s.granBits)
-		if err != nil {
-			return err
+		// After another process has had the image the bits in it are the newer ones.
+		b := q.node.Bitmap(s.name)
+		if b == nil || b.Granularity() != 1<<s.granBits {
+			if b != nil {
+				b.Remove()
+			}
+			if b, err = q.node.CreateBitmap(s.name, 1<<s.granBits); err != nil {
+				return err
+			}
 		}
 		b.SetPersistent(true)
 		if s.flags&bitmapInUse != 0 {

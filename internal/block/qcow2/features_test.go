@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -213,4 +214,128 @@ func TestRepair(t *testing.T) {
 		n.Unref()
 		m.compare(t, bad)
 	}
+}
+
+// TestLocks shares an image with QEMU as far as both of them allow.
+func TestLocks(t *testing.T) {
+	needQemu(t)
+	name := filepath.Join(t.TempDir(), "disk.qcow2")
+	newImage(t, name, &qcow2.CreateOptions{Size: 1 << 20})
+	open := func(readOnly bool) (*block.Node, error) {
+		o := &qmp.Object{}
+		o.Add("driver", "qcow2")
+		return block.NewGraph(block.Env{}).OpenImage(context.Background(), name, o, qmp.JSON, block.Settings{ReadOnly: readOnly})
+	}
+	qemu := func(args ...string) error {
+		return exec.Command("qemu-io", append([]string{"-f", "qcow2", "-c", "read 0 512"}, append(args, name)...)...).Run()
+	}
+	// Readers do not mind each other.
+	n, err := open(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := qemu("-r"); err != nil {
+		t.Errorf("QEMU cannot read what we read: %v", err)
+	}
+	if err := qemu(); err == nil {
+		t.Error("QEMU writes what we read")
+	}
+	n.Unref()
+	// A writer is alone.
+	if n, err = open(false); err != nil {
+		t.Fatal(err)
+	}
+	if err := qemu("-r"); err == nil {
+		t.Error("QEMU reads what we write")
+	}
+	if err := qemu("-r", "-U"); err != nil {
+		t.Errorf("QEMU cannot read by force what we write: %v", err)
+	}
+	n.Unref()
+	// The same the other way round.
+	for _, c := range []struct {
+		arg            string
+		reader, writer bool // that we can be
+	}{{"-r", true, false}, {"-n", false, false}} {
+		cmd := exec.Command("qemu-io", "-f", "qcow2", c.arg, name)
+		if c.arg == "-n" {
+			cmd = exec.Command("qemu-io", "-f", "qcow2", name)
+		}
+		in, err := cmd.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = in.Write([]byte("length\n")) // what it answers says that it has the image
+		if _, err := out.Read(make([]byte, 256)); err != nil {
+			t.Fatal(err)
+		}
+		for _, readOnly := range []bool{true, false} {
+			n, err := open(readOnly)
+			want := c.writer
+			if readOnly {
+				want = c.reader
+			}
+			if (err == nil) != want {
+				t.Errorf("beside qemu-io %s, read-only %v: %v", c.arg, readOnly, err)
+			}
+			if err == nil {
+				n.Unref()
+			}
+		}
+		_ = in.Close()
+		_ = cmd.Wait()
+	}
+}
+
+// TestHandOver gives the image to another process and takes it back, as the two
+// ends of a migration do.
+func TestHandOver(t *testing.T) {
+	needQemu(t)
+	name := filepath.Join(t.TempDir(), "disk.qcow2")
+	newImage(t, name, &qcow2.CreateOptions{Size: 1 << 20})
+	d := openDisk(t, name)
+	bm, err := d.n.CreateBitmap("bits", 65536)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bm.SetPersistent(true)
+	c := d.b.Root()
+	if err := c.Pwrite(0, []byte{1, 2, 3}); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.g.InactivateAll(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Pwrite(0, []byte{9}); err != block.ErrReadOnly {
+		t.Errorf("a write to an image that is another's: %v", err)
+	}
+	if out, err := exec.Command("qemu-io", "-f", "qcow2", "-c", "read -P 2 1 1", "-c", "write -P 7 65536 512", name).CombinedOutput(); err != nil || strings.Contains(string(out), "failed") {
+		t.Fatalf("QEMU could not have it: %v %s", err, out)
+	}
+	qemuImg(t, "check", "-q", name)
+	if err := d.g.ActivateAll(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 1)
+	if err := c.Pread(65536, p); err != nil || p[0] != 7 {
+		t.Errorf("what QEMU wrote is %d (%v)", p[0], err)
+	}
+	if bm = d.n.Bitmap("bits"); !bm.Get(0) || !bm.Get(65536) || bm.Count() != 2*65536 {
+		t.Errorf("the bitmap does not have what QEMU wrote: %d bytes", bm.Count())
+	}
+	if err := c.Pwrite(4096, []byte{5}); err != nil {
+		t.Error(err)
+	}
+	if err := exec.Command("qemu-io", "-f", "qcow2", "-r", "-c", "read 0 1", name).Run(); err == nil {
+		t.Error("QEMU reads what is ours again")
+	}
+	d.close(t)
+	qemuImg(t, "check", "-q", name)
 }
