@@ -81,7 +81,15 @@ func (q *image) Opened() error {
 			return block.Errorf(block.KindCorrupt, "Could not repair dirty image")
 		}
 	}
-	q.hdr.autoclear &= autoclearBitmaps | autoclearRawData
+	if known := q.hdr.autoclear & (autoclearBitmaps | autoclearRawData); known != q.hdr.autoclear {
+		// What the other bits vouch for may be wrong once we have written.
+		var p [8]byte
+		be.PutUint64(p[:], known)
+		if err := q.file.PwriteSync(88, p[:]); err != nil {
+			return err
+		}
+		q.hdr.autoclear = known
+	}
 	return q.loadBitmaps()
 }
 
