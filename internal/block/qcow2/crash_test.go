@@ -208,3 +208,75 @@ func exitCode(err error) int {
 	}
 	return -1
 }
+
+// TestErrors has the file refuse to be written now and then: no error may cost more
+// than the data of the request that it meets.
+func TestErrors(t *testing.T) {
+	needQemu(t)
+	for _, v := range []struct {
+		name string
+		o    qcow2.CreateOptions
+	}{
+		{"default", qcow2.CreateOptions{}},
+		{"512", qcow2.CreateOptions{ClusterSize: ptr(qmp.Size(512))}},
+		{"extl2", qcow2.CreateOptions{ExtendedL2: ptr(true), ClusterSize: ptr(qmp.Size(16384))}},
+	} {
+		t.Run(v.name, func(t *testing.T) {
+			const size = 1 << 20
+			o := v.o
+			o.Size = size
+			r := newCrashRig(t, o)
+			d := r.open(t)
+			rnd := rand.New(rand.NewPCG(8, 8))
+			model, unknown := make([]byte, size), make([]bool, size/512)
+			failed := 0
+			for round := range 400 {
+				if round%4 == 0 {
+					r.mem.SetFail(func(*blocktest.Op) error {
+						if rnd.IntN(12) == 0 {
+							return block.ErrNoSpace
+						}
+						return nil
+					})
+				}
+				off := rnd.IntN(size/512) * 512
+				n := (1 + rnd.IntN(min(200, (size-off)/512))) * 512
+				p := bytes.Repeat([]byte{byte(round)}, n)
+				var err error
+				switch rnd.IntN(5) {
+				case 0:
+					clear(p)
+					err = d.q.Do(block.OpZeroes, int64(off), int64(n), block.Vec{}, block.MayUnmap)
+				case 1:
+					n = 0
+					_ = d.q.Do(block.OpFlush, 0, 0, block.Vec{}, 0) // it may fail: the next one does it all
+				default:
+					err = d.q.Do(block.OpWrite, int64(off), 0, block.VecOf(p), 0)
+				}
+				if err != nil {
+					failed++
+				}
+				copy(model[off:off+n], p)
+				for s := off / 512; s < (off+n)/512; s++ {
+					unknown[s] = err != nil
+				}
+			}
+			r.mem.SetFail(nil)
+			if failed == 0 {
+				t.Error("nothing failed")
+			}
+			got := make([]byte, size)
+			if err := d.q.Do(block.OpRead, 0, 0, block.VecOf(got), 0); err != nil {
+				t.Fatal(err)
+			}
+			d.close(t)
+			r.marks = []mark{{at: r.mem.Len(), data: model, dirty: unknown}}
+			for s := range unknown {
+				if !unknown[s] && !bytes.Equal(got[s*512:s*512+512], model[s*512:s*512+512]) {
+					t.Fatalf("sector %d differs", s)
+				}
+			}
+			r.check(t, r.mem.Bytes(), r.mem.Len(), false)
+		})
+	}
+}
