@@ -7,6 +7,7 @@ import (
 	"govmd/internal/block"
 	"govmd/internal/block/control"
 	_ "govmd/internal/block/drivers" // formats and protocols
+	"govmd/internal/machine"
 	"govmd/internal/option"
 	"govmd/internal/qmp"
 )
@@ -35,8 +36,9 @@ func applyBlockdev(s *setup, given, text string) error {
 	return nil
 }
 
-// openDrives opens what -blockdev and -drive name, before devices look for it.
-func (v *vm) openDrives(g *block.Graph) error {
+// openDrives opens what -blockdev and -drive name, before devices look for it, and
+// returns the devices that -drive brings along.
+func (v *vm) openDrives(g *block.Graph) ([]machine.DeviceConfig, error) {
 	v.control = control.New(control.Config{Graph: g, Lane: v.lane, Virtual: v.virtualTime})
 	ctx := context.Background() // a signal while an image is opened ends the program later
 	for _, b := range v.setup.blockdevs {
@@ -45,7 +47,7 @@ func (v *vm) openDrives(g *block.Graph) error {
 			err = v.control.Add(ctx, o)
 		}
 		if err != nil {
-			return &usageError{b.given, err}
+			return nil, &usageError{b.given, err}
 		}
 	}
 	return v.openLegacyDrives(ctx, g)

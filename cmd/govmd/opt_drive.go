@@ -388,8 +388,9 @@ func temporaryDir() string {
 	return "/var/tmp"
 }
 
-// openLegacyDrives makes the drives of -drive and its short forms.
-func (v *vm) openLegacyDrives(ctx context.Context, g *block.Graph) error {
+// openLegacyDrives makes the drives of -drive and its short forms, and returns the
+// devices of those that have one each.
+func (v *vm) openLegacyDrives(ctx context.Context, g *block.Graph) (devices []machine.DeviceConfig, err error) {
 	for _, given := range v.setup.drives {
 		d, err := parseDrive(given.list, driveInterface(v.cfg.Board))
 		if err == nil {
@@ -399,11 +400,23 @@ func (v *vm) openLegacyDrives(ctx context.Context, g *block.Graph) error {
 			}
 		}
 		if err != nil {
-			return &usageError{given.given, err}
+			return nil, &usageError{given.given, err}
+		}
+		if d.Interface == "virtio" {
+			driver := "virtio-blk-device"
+			if driverOnPCI(v.cfg.Board) {
+				driver = "virtio-blk-pci"
+			}
+			devices = append(devices, machine.DeviceConfig{
+				Driver: driver, Given: given.given, Props: []machine.PropSetting{{Name: "drive", Text: d.ID}},
+			})
 		}
 	}
-	return nil
+	return devices, nil
 }
+
+// driverOnPCI reports whether the board's virtio devices are PCI functions.
+func driverOnPCI(b machine.Board) bool { return b.Info().Alias == "pc" }
 
 // checkDrives refuses drives that no device of the machine has taken.
 func (v *vm) checkDrives() error {
@@ -417,7 +430,7 @@ func (v *vm) checkDrives() error {
 
 // driveInterface is what drives are on unless they say.
 func driveInterface(b machine.Board) string {
-	if b.Info().Alias == "pc" {
+	if driverOnPCI(b) {
 		return "ide"
 	}
 	return "virtio"

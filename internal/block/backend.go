@@ -21,6 +21,13 @@ type Device interface {
 	MediumResized()
 }
 
+// UserDevice is a device whose user knows it by another name than its own: an ID
+// that is that of what it is a part of.
+type UserDevice interface {
+	Device
+	BlockUserID() string // "" for none
+}
+
 // MediaDevice is a device without a tray whose medium can be changed: a floppy drive.
 type MediaDevice interface {
 	Device

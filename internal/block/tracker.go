@@ -120,3 +120,10 @@ func (t *tracker) waitIdleContext(ctx context.Context) error {
 	}
 	return nil
 }
+
+// inFlight returns how many requests are under way.
+func (t *tracker) inFlight() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.count
+}

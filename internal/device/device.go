@@ -47,6 +47,12 @@ type Device interface {
 	Unrealize()
 }
 
+// Booter is a device that firmware can start from: its property bootindex, -1 for
+// none, and what follows the device's own path in Open Firmware's notation.
+type Booter interface {
+	BootIndex() (index int, suffix string)
+}
+
 // The phases of a reset, each optional. A reset walks the whole tree below what
 // is reset once for each phase. None of them waits for anything.
 type (
@@ -76,6 +82,7 @@ type Env struct {
 	Log    *logrus.Logger
 
 	Blocks *block.Graph // images, drives and media
+	CPUs   int          // vCPUs that the machine begins with
 
 	Memory *memory.System
 	Mem    *memory.Space // the guest's physical address space

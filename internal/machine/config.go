@@ -61,8 +61,9 @@ type Config struct {
 	Chardevs *chardev.Registry
 	// Files opens files whose names may stand for descriptors.
 	Files *fd.Table
-	// OpenDrives opens the images and drives that devices are to find; nil for none.
-	OpenDrives func(*block.Graph) error
+	// OpenDrives opens the images and drives that devices are to find, and returns
+	// the devices that drives bring along; nil for none.
+	OpenDrives func(*block.Graph) ([]DeviceConfig, error)
 	// Objects are the user-created objects. Guest memory is among them. Nil for none.
 	Objects *object.Collection
 }

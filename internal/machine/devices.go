@@ -10,6 +10,7 @@ import (
 	_ "govmd/internal/device/pvpanic"
 	_ "govmd/internal/device/rngbackend"
 	_ "govmd/internal/device/serial"
+	_ "govmd/internal/device/virtio/blk"
 	_ "govmd/internal/device/virtio/console"
 	_ "govmd/internal/device/virtio/pcitransport"
 	_ "govmd/internal/device/virtio/rng"

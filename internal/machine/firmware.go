@@ -122,7 +122,7 @@ func (m *Machine) describe(f *fwcfg.Device, l layout) error {
 // describeOrder tells firmware what -boot asks for, but for the letters, which
 // are in CMOS.
 func (m *Machine) describeOrder(f *fwcfg.Device) error {
-	order, err := boot.EncodeOrder(nil, m.Boot.Strict)
+	order, err := boot.EncodeOrder(m.bootEntries(), m.Boot.Strict)
 	if err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func (m *Machine) make() error {
 		Clock: clocks, Lane: cfg.Lane, Events: cfg.Events, Run: m.Run, State: &state.Registry{}, Log: cfg.Log,
 		Memory: sys, Mem: m.mem, IO: m.io, Root: m.Root,
 		Chardev: func(id string, fe chardev.Frontend) (chardev.Port, error) { return cfg.Chardevs.Attach(id, fe) },
-		Object:  cfg.Objects.Find,
+		Object:  cfg.Objects.Find, CPUs: cfg.SMP.CPUs,
 	}
 	m.makeBlocks(clocks)
 	if err := object.Add(m.Root, cfg.Board, "machine"); err != nil {
@@ -105,9 +105,11 @@ func (m *Machine) make() error {
 		return err
 	}
 	if cfg.OpenDrives != nil {
-		if err := cfg.OpenDrives(m.Blocks); err != nil {
+		more, err := cfg.OpenDrives(m.Blocks)
+		if err != nil {
 			return err
 		}
+		m.Devices = append(more, m.Devices...)
 	}
 	return m.build()
 }

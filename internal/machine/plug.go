@@ -13,6 +13,7 @@ import (
 
 // aliases are further names of device types, as -device takes them on a PC.
 var aliases = map[string]string{
+	"virtio-blk":    "virtio-blk-pci",
 	"virtio-rng":    "virtio-rng-pci",
 	"virtio-serial": "virtio-serial-pci",
 }

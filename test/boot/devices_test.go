@@ -49,7 +49,7 @@ func startDevices(t *testing.T, machine string, args ...string) *devices {
 
 func (d *devices) sh(command string) string {
 	d.t.Helper()
-	return sh(d.t, d.VM, command)
+	return d.VM.Sh(command)
 }
 
 // what says what a guest sees.
@@ -106,16 +106,16 @@ func TestPCDevices(t *testing.T) {
 		return // in the emulated host its firmware does not come back from sleep
 	}
 	// Asleep until the clock's alarm, and once more until the user says so.
-	begin(d.VM, "cd /sys; echo +5 >class/rtc/rtc0/wakealarm && echo mem >power/state && cat class/rtc/rtc0/wakealarm")
+	d.VM.Begin("cd /sys; echo +5 >class/rtc/rtc0/wakealarm && echo mem >power/state && cat class/rtc/rtc0/wakealarm")
 	d.ExpectEvent("SUSPEND")
 	d.ExpectEvent("WAKEUP")
-	equal(t, "the alarm that has been", end(t, d.VM), "")
-	begin(d.VM, "echo mem >/sys/power/state")
+	equal(t, "the alarm that has been", d.VM.End(), "")
+	d.VM.Begin("echo mem >/sys/power/state")
 	d.ExpectEvent("SUSPEND")
 	equal(t, "status", d.Status(), "suspended")
 	d.Execute("system_wakeup", nil, nil)
 	d.ExpectEvent("WAKEUP")
-	end(t, d.VM)
+	d.VM.End()
 	equal(t, "status", d.Status(), "running")
 	d.what("nproc", "3")
 	d.random(4)

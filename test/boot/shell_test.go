@@ -5,35 +5,10 @@ import (
 	"encoding/hex"
 	"net"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"govmd/test/vmtest"
 )
-
-// sh runs a command in the shell on the console and returns what it prints. The
-// command must succeed.
-func sh(t *testing.T, vm *vmtest.VM, command string) string {
-	t.Helper()
-	begin(vm, command)
-	return end(t, vm)
-}
-
-// begin types a command, whose echo does not hold the marks of its output.
-func begin(vm *vmtest.VM, command string) {
-	vm.Type(`echo "<""<"; ` + command + `; echo "@""@$?@"` + "\n")
-}
-
-// end waits for the command to end.
-func end(t *testing.T, vm *vmtest.VM) string {
-	t.Helper()
-	vm.Expect("<<")
-	out := strings.TrimSpace(strings.ReplaceAll(strings.TrimSuffix(vm.Expect("@@"), "@@"), "\r", ""))
-	if status := vm.Expect("@"); status != "0@" {
-		t.Fatalf("the command ends with status %s: %s", strings.TrimSuffix(status, "@"), out)
-	}
-	return out
-}
 
 func equal[T comparable](t *testing.T, what string, got, want T) {
 	t.Helper()

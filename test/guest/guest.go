@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path"
 	"path/filepath"
+	"slices"
 
 	"govmd/test/initramfs"
 )
@@ -40,9 +41,9 @@ var modules = []string{
 	"evdev", "button", "pvpanic-mmio",
 }
 
-// Write writes the initramfs with modules of k. extra maps names of further
-// executables below /tests to their paths here.
-func Write(w io.Writer, k *initramfs.Kernel, extra map[string]string) error {
+// Write writes the initramfs with modules of k, and the more that are named. extra
+// maps names of further executables below /tests to their paths here.
+func Write(w io.Writer, k *initramfs.Kernel, extra map[string]string, more ...string) error {
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
 		return fmt.Errorf("the test guest needs a static busybox, run scripts/deps: %w", err)
@@ -69,7 +70,7 @@ func Write(w io.Writer, k *initramfs.Kernel, extra map[string]string) error {
 	for name, from := range extra {
 		a.Copy(path.Join("tests", name), from)
 	}
-	paths, err := k.Modules(modules...)
+	paths, err := k.Modules(append(slices.Clone(modules), more...)...)
 	if err != nil {
 		return err
 	}

@@ -40,14 +40,6 @@ type Mem struct {
 	mu   sync.Mutex
 	data []byte
 	log  []Op
-	fail func(op *Op) error
-}
-
-// SetFail has fn say for each operation whether, and how, it fails; nil: none does.
-func (m *Mem) SetFail(fn func(op *Op) error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.fail = fn
 }
 
 var (
@@ -206,11 +198,6 @@ func (f *node) record(op Op) error {
 	}
 	f.m.mu.Lock()
 	defer f.m.mu.Unlock()
-	if f.m.fail != nil {
-		if err := f.m.fail(&op); err != nil {
-			return err
-		}
-	}
 	f.m.data = op.apply(f.m.data)
 	f.m.log = append(f.m.log, op)
 	return nil

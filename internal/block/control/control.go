@@ -65,6 +65,9 @@ func (c *Control) byDevice(id string) (*block.Backend, error) {
 		if b.Device() != nil && b.DeviceName() == id {
 			return b, nil
 		}
+		if u, ok := b.Device().(block.UserDevice); ok && id != "" && u.BlockUserID() == id {
+			return b, nil
+		}
 	}
 	return nil, qmp.DeviceNotFound(id)
 }

@@ -81,15 +81,7 @@ func (q *image) Opened() error {
 			return block.Errorf(block.KindCorrupt, "Could not repair dirty image")
 		}
 	}
-	if known := q.hdr.autoclear & (autoclearBitmaps | autoclearRawData); known != q.hdr.autoclear {
-		// What the other bits vouch for may be wrong once we have written.
-		var p [8]byte
-		be.PutUint64(p[:], known)
-		if err := q.file.PwriteSync(88, p[:]); err != nil {
-			return err
-		}
-		q.hdr.autoclear = known
-	}
+	q.hdr.autoclear &= autoclearBitmaps | autoclearRawData
 	return q.loadBitmaps()
 }
 

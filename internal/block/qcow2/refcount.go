@@ -8,7 +8,7 @@ import (
 )
 
 // errGrow says that the refcount table is full: growRefTable makes room, with mu
-// released and the request gone (work, again), and the caller tries again.
+// released, and the caller tries again.
 var errGrow = errors.New("refcount table is full")
 
 // getRefcount and putRefcount access entry i of a refcount block.
@@ -117,12 +117,14 @@ func (q *image) newBlock(cluster, at int64) (*table, error) {
 	if i >= int64(len(q.refTable)) {
 		return nil, errGrow
 	}
-	if at < 0 {
+	self := at >= 0
+	if !self {
 		// Where it covers itself there is always room: nothing there is used.
 		at = i << q.rbBits
 		if at == cluster {
 			at++
 		}
+		self = true
 	}
 	off := at << q.clusterBits
 	if q.meta.has(at) {
@@ -174,7 +176,7 @@ func (q *image) alloc(n int64) (first, got int64, fresh bool, err error) {
 			return 0, 0, false, err
 		}
 		if t == nil {
-			if _, err := q.newBlock(c, c); err != nil {
+			if t, err = q.newBlock(c, c); err != nil {
 				return 0, 0, false, err
 			}
 			c++
@@ -243,6 +245,22 @@ func (q *image) allocRun(n int64) (first int64, err error) {
 	}
 	q.freshFrom = max(q.freshFrom, c)
 	return first, nil
+}
+
+// retryGrow runs fn with mu held, and again after having made room when it says
+// that the refcount table is full. wbMu and mu are not held.
+func (q *image) retryGrow(fn func() error) error {
+	for {
+		q.mu.Lock()
+		err := fn()
+		q.mu.Unlock()
+		if err != errGrow {
+			return err
+		}
+		if err := q.growRefTable(); err != nil {
+			return err
+		}
+	}
 }
 
 // free gives clusters up: their refcounts decrease once nothing on the disk refers

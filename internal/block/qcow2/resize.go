@@ -239,7 +239,7 @@ func (q *image) newTable(data []byte) (off int64, err error) {
 	full := make([]byte, clusters<<q.clusterBits)
 	copy(full, data)
 	off = first << q.clusterBits
-	if err = q.file.Pwrite(off, full); err == nil {
+	if err := q.file.Pwrite(off, full); err == nil {
 		err = q.writeback()
 	}
 	if err == nil {

@@ -4,10 +4,6 @@ import (
 	"govmd/internal/block"
 )
 
-// behind reports whether what is not allocated can be anything but zero: there is a
-// backing file, or the image names one that it was opened without.
-func (q *image) behind() bool { return q.node.BackingChild() != nil || q.hdr.backingFile != "" }
-
 // PwriteZeroes makes whole subclusters read as zeroes by their entries. The end of
 // the range may be within one where the disk ends.
 func (q *image) PwriteZeroes(off, n int64, f block.Flags) error {
@@ -35,7 +31,7 @@ func (q *image) PwriteZeroes(off, n int64, f block.Flags) error {
 // zeroV2 is for version 2, which has no zero clusters: what is not allocated and has
 // no backing file is zero already.
 func (q *image) zeroV2(off, n int64) error {
-	if q.behind() {
+	if q.node.BackingChild() != nil {
 		return block.ErrUnsupp
 	}
 	e := q.enter()
@@ -66,7 +62,7 @@ func (q *image) zeroOne(off, end int64, unmap bool) (int64, error) {
 			q.wait()
 			continue
 		}
-		if l1, _, _ := q.place(guest); !q.behind() && l1 < len(q.l1) && q.l1[l1]&offsetMask == 0 {
+		if l1, _, _ := q.place(guest); q.node.BackingChild() == nil && l1 < len(q.l1) && q.l1[l1]&offsetMask == 0 {
 			// Nothing there, nothing behind it: it is zero.
 			left := (1<<q.l2Bits-guest&(1<<q.l2Bits-1))<<q.clusterBits - in
 			return min(end-off, left), nil
@@ -113,7 +109,7 @@ func (q *image) zeroed(old entry, in, n int64, whole, unmap bool) (entry, error)
 		if q.extL2 {
 			return entry{l2: keep, sub: 0xffffffff << 32}, nil
 		}
-		if !q.behind() && keep == 0 && old.l2&offsetMask == 0 && old.l2&flagCompressed == 0 && old.l2&flagZero == 0 {
+		if q.node.BackingChild() == nil && keep == 0 && old.l2&offsetMask == 0 && old.l2&flagCompressed == 0 && old.l2&flagZero == 0 {
 			return old, nil
 		}
 		return entry{l2: keep | flagZero}, nil
@@ -156,7 +152,7 @@ func (q *image) discardOne(off, end int64) (int64, error) {
 		if l1 >= len(q.l1) {
 			return n, nil
 		}
-		behind := q.behind()
+		behind := q.node.BackingChild() != nil
 		if q.l1[l1]&offsetMask == 0 && !behind {
 			left := (1<<q.l2Bits - guest&(1<<q.l2Bits-1)) << q.clusterBits
 			return min(end-off, left), nil
@@ -178,6 +174,9 @@ func (q *image) discardOne(off, end int64) (int64, error) {
 		e := entry{}
 		switch {
 		case q.hdr.version < 3:
+			if behind && old.l2 == 0 {
+				return n, nil // it stays as it is
+			}
 			if behind {
 				return n, nil // giving it up would bring back what is behind it
 			}

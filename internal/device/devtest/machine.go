@@ -14,6 +14,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"govmd/internal/block"
 	"govmd/internal/chardev"
 	"govmd/internal/clock"
 	"govmd/internal/device"
@@ -93,7 +94,9 @@ func New(tb testing.TB) *Machine {
 		Chardev: m.attach,
 		Object:  func(id string) object.Object { return m.objects[id] },
 		Root:    &object.Node{},
+		CPUs:    2,
 	}
+	m.Env.Blocks = block.NewGraph(block.Env{Bus: bus, RunState: m.Env.Run, Clock: clocks})
 	m.Env.Run.Attach(nil, runstate.Hooks{
 		Reset:     func(c runstate.Cause) { m.record("reset " + string(c)) },
 		Powerdown: func() { m.record("powerdown") },
@@ -117,6 +120,9 @@ func New(tb testing.TB) *Machine {
 	m.ISA = device.NewRootBus(isa.BusKind, "isa.0", isa.New(m.Env.IO.Root(), m.Env.Mem.Root(), pins))
 	go l.Run()
 	tb.Cleanup(func() {
+		if len(m.Env.Blocks.Backends()) > 0 {
+			m.Do(m.closeDrives)
+		}
 		l.Close()
 		<-l.Done()
 		clocks.Close()

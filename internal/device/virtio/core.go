@@ -33,6 +33,8 @@ type Core struct {
 	started    atomic.Bool // the worker has its thread
 	live       atomic.Bool // queues may be served
 	broken     atomic.Bool
+	held       atomic.Bool   // the machine is stopped, or the device goes
+	gone       bool          // Quiesce has been called; the lane's
 	epoch      atomic.Uint32 // counts resets
 	generation atomic.Uint32
 
@@ -46,6 +48,9 @@ type Info struct {
 	ID         uint16 // the device's number (5)
 	Features   uint64 // the device's own feature bits
 	ConfigSize int    // of the configuration space, in bytes
+	// Worker is the thread that serves the queues, others' too; nil for one of the
+	// device's own.
+	Worker *worker.Worker
 }
 
 // runPriority is where queues stand among those who act on starts and stops.
@@ -70,24 +75,26 @@ func (c *Core) Init(info Info) error {
 	c.config = make([]byte, info.ConfigSize)
 	c.transport = bus.transport
 	c.dma = bus.transport.DMA()
-	w, err := worker.New(c.Title())
-	if err != nil {
-		return err
+	w := info.Worker
+	if w == nil {
+		var err error
+		if w, err = worker.New(c.Title()); err != nil {
+			return err
+		}
 	}
 	c.worker = w
-	c.started.Store(false)
+	c.started.Store(info.Worker != nil)
 	c.queues = nil
 	c.Defer(func() {
-		w.Close()
+		c.closeWorker()
 		for _, q := range c.queues {
 			q.ring.Reset()
 		}
 	})
 	c.offered = info.Features | c.common
 	run := c.Env().Run
-	if !run.Running() {
-		w.Pause()
-	}
+	c.held.Store(!run.Running())
+	c.gone = false
 	c.Defer(run.AddNotifier(runPriority, c.runChanged(run.Running())))
 	return nil
 }
@@ -101,11 +108,24 @@ func (c *Core) runChanged(running bool) func(bool, runstate.State) {
 		}
 		running = now
 		if now {
-			c.worker.Resume()
+			c.held.Store(false)
 			c.KickAll()
 		} else {
-			c.worker.Pause()
+			// What is under way may still complete on the thread, but nothing is begun.
+			c.worker.Exclude(func() { c.held.Store(true) })
 		}
+	}
+}
+
+// closeWorker ends the device's part of its thread: when it has returned no queue
+// handler runs or will run.
+func (c *Core) closeWorker() {
+	if c.info.Worker == nil {
+		c.worker.Close()
+		return
+	}
+	for _, q := range c.queues {
+		q.close()
 	}
 }
 
@@ -259,14 +279,26 @@ func (c *Core) start() {
 	}
 }
 
-// Unrealize implements device.Device. Device code with an Unrealize of its own
-// calls this one first: from then on no driver and no queue handler is there.
-func (c *Core) Unrealize() {
+// Quiesce is the first half of Unrealize: when it has returned no driver and no
+// queue handler is there, nor will be. Device code with requests that complete on
+// the worker's thread waits for them then, before it calls Unrealize.
+func (c *Core) Quiesce() {
+	if c.gone {
+		return
+	}
+	c.gone = true
 	c.mu.Lock()
 	c.epoch.Add(1)
 	c.mu.Unlock()
 	c.transport.DeviceUnplugged(c)
-	c.worker.Close()
+	c.worker.Exclude(func() { c.held.Store(true) })
+}
+
+// Unrealize implements device.Device. Device code with an Unrealize of its own
+// calls this one first: from then on no driver and no queue handler is there.
+func (c *Core) Unrealize() {
+	c.Quiesce()
+	c.closeWorker()
 }
 
 // KickAll has every queue served.

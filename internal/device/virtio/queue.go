@@ -62,6 +62,13 @@ func (q *Queue) open() error {
 	return err
 }
 
+// close takes the queue from a thread that goes on without it.
+func (q *Queue) close() {
+	if src := q.src.Swap(nil); src != nil {
+		src.Close()
+	}
+}
+
 // Notified is the driver's notification where no eventfd takes it.
 func (q *Queue) Notified() {
 	if q.core.live.Load() {
@@ -71,7 +78,7 @@ func (q *Queue) Notified() {
 
 // serve runs on the worker.
 func (q *Queue) serve() {
-	if !q.core.live.Load() {
+	if !q.core.live.Load() || q.core.held.Load() {
 		return
 	}
 	q.budget = budget
