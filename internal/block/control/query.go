@@ -227,6 +227,15 @@ func (c *Control) queryBlock() []driveInfo {
 	return list
 }
 
+// namedNodes describes all nodes, the newest first.
+func (c *Control) namedNodes(flat bool) []deviceInfo {
+	list := []deviceInfo{}
+	for _, n := range slices.Backward(c.graph.Nodes()) {
+		list = append(list, describe(n, nil, flat))
+	}
+	return list
+}
+
 func (c *Control) queryCommands() []qmp.Command {
 	type flatArgs struct {
 		Flat *bool `qmp:"flat"`
@@ -234,11 +243,7 @@ func (c *Control) queryCommands() []qmp.Command {
 	return []qmp.Command{
 		qmp.New("query-block", func(*qmp.Context, *qmp.None) ([]driveInfo, error) { return c.queryBlock(), nil }),
 		qmp.New("query-named-block-nodes", func(_ *qmp.Context, a *flatArgs) ([]deviceInfo, error) {
-			list := []deviceInfo{}
-			for _, n := range c.graph.Nodes() {
-				list = append([]deviceInfo{describe(n, nil, a.Flat != nil && *a.Flat)}, list...) // the newest first
-			}
-			return list, nil
+			return c.namedNodes(a.Flat != nil && *a.Flat), nil
 		}),
 		qmp.New("query-blockstats", func(_ *qmp.Context, a *statsArgs) ([]*blockStats, error) {
 			return c.queryStats(a.Nodes != nil && *a.Nodes), nil
