@@ -154,12 +154,20 @@ func (c *Chardev) Attached() bool {
 	return c.fe != nil
 }
 
-// pump plays the back end's goroutine for all character devices.
+// pump plays the back end's goroutine for all character devices, and waits for
+// back ends that have goroutines of their own.
 func (m *Machine) pump() {
 	for _, c := range m.chardevs {
 		c.pump()
 	}
+	for _, fn := range m.settlers {
+		fn()
+	}
 }
+
+// AddSettler has fn called after each access to the machine: it waits until a back
+// end has done what the device wanted, so that tests see the same each time.
+func (m *Machine) AddSettler(fn func()) { m.settlers = append(m.settlers, fn) }
 
 func (c *Chardev) pump() {
 	for {

@@ -48,6 +48,7 @@ type Machine struct {
 	chardevs map[string]*Chardev
 	objects  map[string]object.Object
 	actions  []Action
+	settlers []func()
 	watches  []func() any
 
 	mu     sync.Mutex

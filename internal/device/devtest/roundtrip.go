@@ -36,6 +36,7 @@ func roundTrip(t testing.TB, from, to *Machine) {
 			t.Error(err)
 		}
 	})
+	to.pump()
 }
 
 func (m *Machine) save() (s []state.Saved, err error) {

@@ -18,7 +18,7 @@ type Conf struct {
 	LogicalBlock  uint64 // bytes, a power of two of 512 to 2 MiB
 	PhysicalBlock uint64
 	MinIO, OptIO  uint64 // bytes: what is best; 0 to say nothing
-	Discard       uint32 // bytes that can be discarded at once; noDiscard for the device's choice
+	Discard       uint64 // bytes that can be discarded at once; noDiscard for the device's choice
 	WriteCache    object.OnOffAuto
 	ShareRW       bool
 	RError        Action
@@ -45,7 +45,7 @@ func Props[T object.Object](get func(T) *Conf) []object.Property {
 		object.Size("physical_block_size", func(d T) *uint64 { return &get(d).PhysicalBlock }, 0, "A power of two between 512 B and 2 MiB"),
 		object.Size("min_io_size", func(d T) *uint64 { return &get(d).MinIO }, 0, ""),
 		object.Size("opt_io_size", func(d T) *uint64 { return &get(d).OptIO }, 0, ""),
-		object.Int("discard_granularity", func(d T) *uint32 { return &get(d).Discard }, NoDiscard, ""),
+		object.Size("discard_granularity", func(d T) *uint64 { return &get(d).Discard }, NoDiscard, ""),
 		object.Tristate("write-cache", func(d T) *object.OnOffAuto { return &get(d).WriteCache }, object.Auto, "on/off/auto"),
 		object.Bool("share-rw", func(d T) *bool { return &get(d).ShareRW }, false, "on/off"),
 		object.Tristate("account-invalid", func(d T) *object.OnOffAuto { return &get(d).AcctInvalid }, object.Auto, "on/off/auto"),
@@ -207,7 +207,7 @@ func (c *Conf) sizes(b *block.Backend) error {
 		return errors.New("min_io_size must not exceed 65535 logical blocks")
 	case c.OptIO/l > 1<<32-1:
 		return errors.New("opt_io_size must not exceed 4294967295 logical blocks")
-	case c.Discard != NoDiscard && uint64(c.Discard)%l != 0:
+	case c.Discard != NoDiscard && c.Discard%l != 0:
 		return errors.New("discard_granularity must be a multiple of logical_block_size")
 	}
 	return nil

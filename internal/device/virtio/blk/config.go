@@ -52,7 +52,7 @@ func (d *Device) ReadConfig(p []byte) {
 	}
 	le.PutUint16(p[cfgNumQueues:], d.numQueues)
 	if d.discard {
-		granularity := uint64(c.Discard)
+		granularity := c.Discard
 		if c.Discard == noDiscard || !d.reportDiscard {
 			granularity = c.LogicalBlock
 		}
