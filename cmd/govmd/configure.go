@@ -123,7 +123,7 @@ func (v *vm) defaults(info *machine.Info) error {
 	if s.nic == "" {
 		missing = append(missing, "network card (-nic none)")
 	}
-	missing = append(missing, "CD-ROM and floppy drive (-nodefaults)")
+	missing = append(missing, "floppy drive (-nodefaults)")
 	v.log.Infof("of this machine's default devices these are not there yet and left out: %s", strings.Join(missing, ", "))
 	return nil
 }

@@ -412,7 +412,7 @@ func (v *vm) openLegacyDrives(ctx context.Context, g *block.Graph) (devices []ma
 			})
 		}
 	}
-	return devices, nil
+	return devices, v.defaultDrives(g)
 }
 
 // driverOnPCI reports whether the board's virtio devices are PCI functions.

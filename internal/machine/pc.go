@@ -5,6 +5,7 @@ import (
 	"govmd/internal/device/fwcfg"
 	"govmd/internal/device/hpet"
 	"govmd/internal/device/i440fx"
+	"govmd/internal/device/ide"
 	"govmd/internal/device/pci"
 	"govmd/internal/device/piix"
 	"govmd/internal/device/pvpanic"
@@ -28,6 +29,7 @@ type PC struct {
 	host   *i440fx.Host
 	piix3  *piix.PIIX3
 	pm     *piix.PIIX4PM
+	ide    ide.Function
 	isaBus *device.Bus
 	fwcfg  *fwcfg.Device
 	rtc    *rtc.Device
@@ -104,6 +106,9 @@ func (p *PC) plugBridges(m *Machine, low *memory.Region) error {
 		return err
 	}
 	p.isaBus = p.piix3.ISA()
+	if p.ide, err = m.plugIDE(p.host.Bus(), gsis[:]); err != nil {
+		return err
+	}
 	if !p.acpi {
 		return nil
 	}
@@ -180,6 +185,7 @@ func (p *PC) finish(m *Machine) error {
 	if m.direct() {
 		parts.setup = func() { p.setupChips(m) }
 	}
+	fillDisks(p.rtc, p.ide)
 	return m.completeBoot(parts)
 }
 

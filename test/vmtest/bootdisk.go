@@ -42,3 +42,40 @@ func BootDisk(t testing.TB, text string, size int) string {
 	}
 	return name
 }
+
+// BootCD makes an ISO image whose El Torito boot image, which needs no emulation,
+// writes text to the first serial port. It returns the image's name.
+func BootCD(t testing.TB, text string) string {
+	t.Helper()
+	const sector = 2048
+	p := make([]byte, 64*sector)
+	volume := p[16*sector:]
+	copy(volume, "\x01CD001\x01")
+	record := p[17*sector:]
+	copy(record, "\x00CD001\x01EL TORITO SPECIFICATION")
+	record[0x47] = 20 // the catalogue
+	copy(p[18*sector:], "\xffCD001\x01")
+	entry := p[20*sector:]
+	copy(entry, []byte{1, 0, 0, 0})
+	entry[30], entry[31] = 0x55, 0xaa
+	sum := uint16(0)
+	for i := 0; i < 32; i += 2 {
+		sum += uint16(entry[i]) | uint16(entry[i+1])<<8
+	}
+	entry[28], entry[29] = byte(-sum), byte(-sum>>8)
+	boot := entry[32:]
+	boot[0] = 0x88 // bootable
+	boot[6] = 4    // virtual sectors, of 512 bytes
+	boot[8] = 21   // where they are
+	code := p[21*sector:]
+	// All is in memory: the code begins with what comes after reading.
+	n := copy(code, bootCode[:6])
+	n += copy(code[n:], []byte{0xbb, 0x00, 0x7e}) // mov bx, 0x7e00
+	copy(code[n:], bootCode[19:])
+	copy(code[512:1023], text)
+	name := filepath.Join(t.TempDir(), "boot.iso")
+	if err := os.WriteFile(name, p, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
+}

@@ -54,6 +54,10 @@ type PIIX3 struct {
 // ISA returns the bus "isa.0", once the bridge is realized.
 func (p *PIIX3) ISA() *device.Bus { return p.isa }
 
+// ISAIRQ returns the input of the interrupt controllers for an ISA interrupt, nil
+// when it is not connected.
+func (p *PIIX3) ISAIRQ(n int) *device.Pin { return p.IRQs[n] }
+
 // Realize implements device.Device.
 func (p *PIIX3) Realize() error {
 	p.SetMultifunction(true)

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"slices"
+
+	"govmd/internal/block"
+)
+
+// replacesCD are the devices with which a user has thought of disks: then there is no
+// CD-ROM drive unasked.
+var replacesCD = []string{"ide-cd", "ide-hd", "scsi-cd", "scsi-hd"}
+
+// defaultDrives makes the drives that a PC has unless told otherwise: an empty
+// CD-ROM drive.
+func (v *vm) defaultDrives(g *block.Graph) error {
+	s := v.setup
+	if s.noDefaults || v.cfg.Board.Info().Alias != "pc" {
+		return nil
+	}
+	if !s.hasDevice(replacesCD...) {
+		return v.defaultDrive(g, driveOptions{
+			LegacyDrive: block.LegacyDrive{Interface: "ide", Media: "cdrom"}, index: 2, set: block.Settings{ReadOnly: true},
+		})
+	}
+	return nil
+}
+
+// defaultDrive makes an empty drive unless there is one in its place.
+func (v *vm) defaultDrive(g *block.Graph, d driveOptions) error {
+	bus, unit := 0, d.index
+	if most := interfaces[d.Interface]; most > 0 {
+		bus, unit = d.index/most, d.index%most
+	}
+	if g.LegacyDrive(d.Interface, bus, unit) != nil {
+		return nil
+	}
+	d.bus, d.unit = -1, -1
+	d.policy = block.Policy{Read: block.OnErrorReport, Write: block.OnErrorEnospc}
+	d.accountInvalid, d.accountFailed = true, true
+	if err := d.place(g); err != nil {
+		return err
+	}
+	return d.open(context.Background(), v, g)
+}
+
+// hasDevice reports whether -device names one of the given types.
+func (s *setup) hasDevice(types ...string) bool {
+	for _, d := range s.cfg.Devices {
+		if slices.Contains(types, d.Driver) {
+			return true
+		}
+	}
+	return false
+}

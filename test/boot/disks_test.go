@@ -1,0 +1,35 @@
+package boot
+
+import (
+	"testing"
+
+	"govmd/test/vmtest"
+)
+
+// Firmware finds a boot loader on each kind of disk that it can read, in the order
+// that -boot and bootindex say. It runs on any KVM.
+func TestKVMFirmwareBoots(t *testing.T) {
+	vmtest.NeedAnyKVM(t)
+	const text = "started from the disk\n"
+	disk := vmtest.BootDisk(t, text, 1<<20)
+	for name, args := range map[string][]string{
+		"ide":       {"-hda", disk},
+		"ide-slave": {"-drive", "if=ide,index=3,format=raw,file=" + disk},
+		"ide-hd":    {"-blockdev", "raw,node-name=d,file.driver=file,file.filename=" + disk, "-device", "ide-hd,drive=d,bus=ide.1"},
+		"cd":        {"-cdrom", vmtest.BootCD(t, text), "-boot", "d"},
+		"bootindex": {
+			"-hda", vmtest.BootDisk(t, "started from the wrong disk\n", 1<<20),
+			"-drive", "if=none,id=d,format=raw,file=" + disk, "-device", "ide-hd,drive=d,bus=ide.1,bootindex=1",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			vm := vmtest.Start(t, vmtest.Options{NoConsole: true, Args: append([]string{
+				"-M", "pc", "-accel", "kvm", "-m", "64", "-display", "none",
+				"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
+			}, args...)})
+			vm.Expect("started from the disk")
+			vm.Execute("quit", nil, nil)
+			vm.ExpectExit(0)
+		})
+	}
+}
