@@ -15,6 +15,9 @@ func main() {
 		guardTerminal()
 		return
 	}
+	if status, ok := asClient(os.Args); ok {
+		os.Exit(status)
+	}
 	debug.SetGCPercent(heapPercent)
 	os.Exit(run(os.Args[1:]))
 }
