@@ -104,6 +104,6 @@ func unknownOption(name string) error {
 var later = []string{
 	"audiodev", "balloon", "chroot", "daemonize", "fsdev", "full-screen", "gdb", "incoming", "k", "loadvm",
 	"mtdblock", "netdev", "overcommit", "pflash", "preconfig",
-	"readconfig", "run-with", "runas", "s", "sandbox", "sd", "set", "spice", "tpmdev", "trace",
+	"readconfig", "run-with", "runas", "s", "sandbox", "sd", "set", "spice", "tpmdev",
 	"usb", "usbdevice", "virtfs", "vnc", "watchdog", "watchdog-action",
 }

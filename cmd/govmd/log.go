@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"github.com/sirupsen/logrus"
+
+	"govmd/internal/trace"
 )
 
 // program is what diagnostics begin with: the name that we were called by.
@@ -84,9 +86,18 @@ func newLogger(debug, other io.Writer) *logrus.Logger {
 	l := logrus.New()
 	l.SetOutput(io.Discard)
 	l.SetFormatter(quiet{})
-	l.AddHook(&splitter{format: formatter{program()}, debug: debug, other: other})
+	s := &splitter{format: formatter{program()}, debug: debug, other: other}
+	l.AddHook(s)
 	l.SetLevel(logrus.InfoLevel)
+	trace.SetSink(s.trace)
 	return l
+}
+
+// trace writes what a trace point says to where -d writes.
+func (s *splitter) trace(line []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, _ = s.debug.Write(line) // there is nowhere to complain
 }
 
 // quiet is the format of what nobody sees.
@@ -99,6 +110,7 @@ func (quiet) Format(*logrus.Entry) ([]byte, error) { return nil, nil }
 var logItems = []struct{ name, help string }{
 	{"guest_errors", "log when the guest does something invalid, and what explains it"},
 	{"unimp", "log when the guest asks for what is not there"},
+	{"trace:PATTERN", "enable the trace points whose names match; 'trace:help' lists them"},
 }
 
 func checkLogItems(items string) error {
@@ -107,6 +119,7 @@ func checkLogItems(items string) error {
 		for _, i := range logItems {
 			known = known || i.name == item
 		}
+		known = known || strings.HasPrefix(item, "trace:")
 		if !known {
 			return fmt.Errorf("log item '%s' is not supported; -d help lists those that are", item)
 		}
@@ -117,7 +130,7 @@ func checkLogItems(items string) error {
 // logLevel is how much the items ask for.
 func logLevel(items string) logrus.Level {
 	for _, item := range strings.Split(items, ",") {
-		if item != "" && item != "none" {
+		if item != "" && item != "none" && !strings.HasPrefix(item, "trace:") {
 			return logrus.DebugLevel
 		}
 	}

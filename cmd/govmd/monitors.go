@@ -30,6 +30,7 @@ func (v *vm) serveMonitors(context.Context) error {
 	v.registry.Add(v.chardevs.Commands()...)
 	v.registry.Add(v.machine.Run.Commands()...)
 	v.registry.Add(v.objectCommands()...)
+	v.registry.Add(v.traceControl().Commands()...)
 	if v.control != nil {
 		v.registry.Add(v.control.Commands()...)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"govmd/internal/option"
 	"govmd/internal/runstate"
@@ -34,13 +35,22 @@ func applyAction(s *setup, given, text string) error {
 	return nil
 }
 
-func applyLogItems(s *setup, _, text string) error {
+func applyLogItems(s *setup, given, text string) error {
 	if option.IsHelp(text) {
 		s.help = printLogItems
 		return nil
 	}
 	if err := checkLogItems(text); err != nil {
 		return err
+	}
+	for _, item := range strings.Split(text, ",") {
+		if pattern, ok := strings.CutPrefix(item, "trace:"); ok {
+			if option.IsHelp(pattern) {
+				s.help = printTracePoints
+				return nil
+			}
+			s.enableTrace(given, pattern)
+		}
 	}
 	s.logItems = text
 	return nil

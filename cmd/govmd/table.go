@@ -85,6 +85,7 @@ func init() {
 
 		{"pidfile", "FILE", "write the process id to FILE, which goes away at the end", text(func(s *setup) *string { return &s.pidFile })},
 		{"D", "FILE", "where what -d turns on is logged, instead of standard error", text(func(s *setup) *string { return &s.logFile })},
+		{"trace", "[enable=]PATTERN[,events=FILE][,file=FILE]", "enable the trace points whose names match PATTERN, or a line of FILE; 'help' lists them", applyTrace},
 		{"d", "ITEM[,ITEM...]", "what to log; 'help' lists items", applyLogItems},
 	}
 }

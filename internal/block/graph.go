@@ -168,6 +168,7 @@ func (n *Node) Unref() {
 }
 
 func (n *Node) close() {
+	traceClose.Emit(n.Name())
 	n.trk.waitIdle()
 	if n.drv != nil {
 		if !n.set.ReadOnly && !n.inactive {

@@ -155,6 +155,21 @@ func (g *Graph) Open(ctx context.Context, o *Options, def Settings) (*Node, erro
 }
 
 func (g *Graph) open(ctx context.Context, o *Options, def Settings, more openMore) (*Node, error) {
+	n, err := g.openNode(ctx, o, def, more)
+	if traceOpen.On() {
+		name := ""
+		switch {
+		case n != nil:
+			name = n.Name()
+		case o.NodeName != nil:
+			name = *o.NodeName
+		}
+		traceOpen.Emit(name, o.Driver, err)
+	}
+	return n, err
+}
+
+func (g *Graph) openNode(ctx context.Context, o *Options, def Settings, more openMore) (*Node, error) {
 	t := types[o.Driver]
 	if t == nil {
 		return nil, UnknownDriver(o.Driver)

@@ -72,6 +72,7 @@ func (s *childSink) finish(*Request, error) bool { return true }
 // a request's Done included. After Close the request fails with ErrCancelled.
 func (q *Queue) Submit(r *Request) {
 	r.queue = q
+	traceSubmit.Emit(r, r.Op, r.Off, r.Len)
 	if q.sink.admit(r) {
 		q.enqueue(r)
 	}
@@ -145,6 +146,7 @@ func (q *Queue) worker() {
 
 // complete ends a request that was active.
 func (q *Queue) complete(r *Request, err error) {
+	traceDone.Emit(r, err)
 	if q.sink.finish(r, err) {
 		r.Done(r, err)
 	}

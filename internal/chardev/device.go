@@ -198,6 +198,7 @@ func (c *Chardev) tell() {
 
 // close ends the device. The front end is told that the other side has gone.
 func (c *Chardev) close() {
+	traceClose.Emit(c.id)
 	// Output that was accepted is given a chance: what a guest last said
 	// before the end is what people want to read.
 	c.drain()
@@ -217,6 +218,7 @@ func (c *Chardev) close() {
 
 // setConnected notes that the other side has come or gone and tells the front end.
 func (c *Chardev) setConnected(on bool) {
+	traceConnected.Emit(c.id, on)
 	c.mu.Lock()
 	c.connected = on
 	if !on {
@@ -260,11 +262,13 @@ func (c *Chardev) waitCredit(max int, stop *bool, stalled func()) int {
 
 // deliver hands input to the front end.
 func (c *Chardev) deliver(p []byte) {
+	traceInput.Emit(c.id, len(p))
 	c.call(func(fe Frontend) { fe.Receive(p) })
 }
 
 // event tells the front end of something that is no change of the connection.
 func (c *Chardev) event(ev Event) {
+	traceEvent.Emit(c.id, ev)
 	c.call(func(fe Frontend) { fe.ChardevEvent(ev) })
 }
 
@@ -282,6 +286,7 @@ func (c *Chardev) takeOutput(p []byte, stop *bool) int {
 		c.cond.Wait()
 	}
 	n := copy(p, c.out)
+	traceOutput.Emit(c.id, n)
 	c.out = c.out[:copy(c.out, c.out[n:])]
 	c.flushing = true
 	c.mu.Unlock()

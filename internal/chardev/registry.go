@@ -217,6 +217,7 @@ func (r *Registry) open(ctx context.Context, cfg Config, names *sock.Names) (*Ch
 			return nil, err
 		}
 	}
+	traceOpen.Emit(c.id, c.Kind())
 	c.uses.begin()
 	return c, nil
 }

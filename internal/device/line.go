@@ -101,6 +101,7 @@ func (l *Line) SetLevel(high bool) {
 	if l == nil || l.high.Swap(high) == high {
 		return
 	}
+	traceLine.Emit(l.label, high)
 	if watch := l.watch.Load(); watch != nil {
 		(*watch)(high)
 	}

@@ -28,6 +28,9 @@ func Plug(env *Env, bus *Bus, d Device) (err error) {
 		placed = true
 	}
 	defer func() {
+		if tracePlug.On() {
+			tracePlug.Emit(b.Describe(), err)
+		}
 		if err == nil {
 			return
 		}
@@ -116,6 +119,9 @@ func Unplug(d Device) {
 	b := d.Dev()
 	if !b.Realized() {
 		return
+	}
+	if traceUnplug.On() {
+		traceUnplug.Emit(b.Describe())
 	}
 	b.unplugChildren()
 	b.realized.Store(false)

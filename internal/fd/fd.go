@@ -66,6 +66,7 @@ func (t *Table) Put(session uint64, name string, fd int) error {
 		return fmt.Errorf("no more than %d file descriptors can have names: 'closefd' makes room", maxNames)
 	}
 	mine[name] = fd
+	traceName.Emit(session, name, fd)
 	return nil
 }
 
@@ -79,6 +80,7 @@ func (t *Table) Take(session uint64, name string) (fd int, err error) {
 		return -1, &NotFoundError{name}
 	}
 	delete(t.sessions[session], name)
+	traceTake.Emit(session, name, fd)
 	return fd, nil
 }
 

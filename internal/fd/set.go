@@ -61,6 +61,7 @@ func (t *Table) Add(id *int64, fd int, opaque *string) (set int64, err error) {
 		return 0, err
 	}
 	s.members = append(s.members, &member{fd: fd, opaque: opaque})
+	traceSetAdd.Emit(s.id, fd)
 	return int64(s.id), nil
 }
 
@@ -125,6 +126,7 @@ func (t *Table) Remove(id int64, fd *int64) error {
 	if !found {
 		return &NotFoundError{what}
 	}
+	traceSetRemove.Emit(what)
 	t.clean(t.sets[at])
 	return nil
 }

@@ -86,6 +86,7 @@ func (j *Job) setStatus(s Status) {
 		panic("job: '" + j.id + "' cannot go from " + string(j.status) + " to " + string(s))
 	}
 	changed := j.status != s
+	traceStatus.Emit(j.id, j.status, s)
 	j.status = s
 	if changed && j.id != "" {
 		j.manager.publish(StatusChange{ID: j.id, Status: s})

@@ -83,6 +83,7 @@ func (e *InternalError) String() string {
 // dispatch serves one exit. It reports whether the access that it served is
 // still to be completed by the next entry, and whether the vCPU must stop.
 func dispatch(v *VCPU, h Handler, exit Exit, s *Stop) (pending, stop bool) {
+	traceExit.Emit(v.id, exit)
 	switch exit {
 	case ExitIO:
 		servePort(v, h)
@@ -117,6 +118,9 @@ func dispatch(v *VCPU, h Handler, exit Exit, s *Stop) (pending, stop bool) {
 
 func servePort(v *VCPU, h Handler) {
 	io, data := v.IO()
+	if traceIO.On() {
+		traceIO.Emit(v.id, io.Port, io.Size, direction(io.Out))
+	}
 	switch io.Size {
 	case 1, 2, 4:
 	default:
@@ -133,6 +137,9 @@ func servePort(v *VCPU, h Handler) {
 
 func serveMMIO(v *VCPU, h Handler) {
 	m, data := v.MMIO()
+	if traceMMIO.On() {
+		traceMMIO.Emit(v.id, m.Addr, len(data), direction(m.Write))
+	}
 	// An access that crosses a page arrives in parts of any length up to 8.
 	for len(data) > 0 {
 		n := 1
@@ -147,6 +154,14 @@ func serveMMIO(v *VCPU, h Handler) {
 		m.Addr += uint64(n)
 		data = data[n:]
 	}
+}
+
+// direction names an access for a trace.
+func direction(write bool) string {
+	if write {
+		return "write"
+	}
+	return "read"
 }
 
 func getLE(b []byte) (v uint64) {

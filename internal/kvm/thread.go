@@ -197,6 +197,7 @@ func (t *Thread) kickLocked() {
 	if t.attention.Swap(true) {
 		return // the thread has yet to look; immediate exit makes it
 	}
+	traceKick.Emit(t.name)
 	t.vcpu.SetImmediateExit()
 	// Go's own handler takes SIGURG and does nothing, but KVM_RUN returns. A
 	// thread that is not in KVM_RUN yet is stopped there by immediate exit.
@@ -257,6 +258,9 @@ func (t *Thread) serve(exit Exit, err error) {
 		t.pending, stop = dispatch(t.vcpu, t.handler, exit, &t.stop)
 	}
 	if stop {
+		if traceStop.On() {
+			traceStop.Emit(t.vcpu.id, t.stop.String())
+		}
 		t.mu.Lock()
 		t.pause = true
 		t.attention.Store(true)

@@ -41,7 +41,9 @@ func (l *Lane) Post(fn func()) bool {
 		return false
 	}
 	l.queue = append(l.queue, fn)
+	length := len(l.queue)
 	l.mu.Unlock()
+	tracePost.Emit(length)
 	select {
 	case l.wake <- struct{}{}:
 	default:
@@ -104,6 +106,7 @@ func (l *Lane) Run() {
 
 // Close ends Run once the queue is empty. It may be called on the lane.
 func (l *Lane) Close() {
+	traceClose.Emit()
 	l.mu.Lock()
 	l.closed = true
 	l.mu.Unlock()
@@ -147,6 +150,7 @@ func (t *Task) Schedule() {
 	t.queued = true
 	t.mu.Unlock()
 	if post {
+		traceTask.Emit()
 		t.lane.Post(t.run)
 	}
 }

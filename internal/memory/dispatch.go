@@ -77,6 +77,9 @@ func (sp *Space) read(addr uint64, p []byte) (err error) {
 		switch off := addr - e.first; {
 		case e.toHandler(false):
 			e.ops.read(e.off+off, p[:n])
+			if traceRead.On() {
+				traceRead.Emit(e.region.name, addr, n, value(p[:min(n, 8)]))
+			}
 		case e.block != nil:
 			if e2 := e.block.readAt(e.blockOff+off, p[:n]); e2 != nil {
 				fillOnes(p[:n])
@@ -107,6 +110,9 @@ func (sp *Space) write(addr uint64, p []byte) (err error) {
 		}
 		switch off := addr - e.first; {
 		case e.toHandler(true):
+			if traceWrite.On() {
+				traceWrite.Emit(e.region.name, addr, n, value(p[:min(n, 8)]))
+			}
 			e.write(e.off+off, p[:n])
 		case e.block != nil && !e.readOnly:
 			if e2 := e.block.writeAt(e.blockOff+off, p[:n]); e2 != nil {

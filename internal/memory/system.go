@@ -131,6 +131,7 @@ func (s *System) commit() {
 		if p.c.empty() {
 			continue
 		}
+		p.sp.traceChange(p.c)
 		for _, l := range append([]*listenerHandle(nil), p.sp.listeners...) {
 			l.l.MapChanged(p.c)
 		}

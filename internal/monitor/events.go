@@ -63,6 +63,7 @@ func (l *limiter) publish(s event.Stamped) {
 		key.member = qmp.MemberText(s.Event, member)
 	}
 	if w := l.waiting[key]; w != nil {
+		traceHeld.Emit(name)
 		w.newest = s
 		return
 	}
@@ -103,6 +104,7 @@ func (l *limiter) stop() {
 
 // emit queues an event for every client that listens.
 func (m *Monitor) emit(s event.Stamped) {
+	traceEmit.Emit(s.Event.EventName())
 	var msg []byte
 	for _, sess := range m.snapshot() {
 		if !sess.listens() {

@@ -72,6 +72,8 @@ func newSession(m *Monitor, conn Conn, opts Options) *Session {
 
 // serve holds the conversation.
 func (s *Session) serve() {
+	traceBegin.Emit(s.id)
+	defer traceEnd.Emit(s.id)
 	writer := make(chan struct{})
 	go func() {
 		defer close(writer)
@@ -146,6 +148,7 @@ func (s *Session) take(doc *qjson.Doc, err error) {
 	} else {
 		r.read(doc, negotiated, oob)
 	}
+	r.trace()
 	if !r.oob {
 		s.submit(r)
 		return
@@ -187,7 +190,9 @@ func (s *Session) submit(r *request) {
 	s.queued += r.size
 	start := !s.busy
 	s.busy = true
+	length := len(s.queue)
 	s.mu.Unlock()
+	traceEnqueue.Emit(s.id, length)
 	if start {
 		s.advance()
 	}
@@ -303,6 +308,7 @@ func (s *Session) begin(r *request) {
 
 // end sends the response to r and lets go of what it holds.
 func (s *Session) end(r *request, response []byte) {
+	traceRespond.Emit(s.id, response[:min(len(response), maxTraced)])
 	s.send(response, false)
 	if r.doc != nil {
 		r.doc.Release()

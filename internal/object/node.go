@@ -148,6 +148,9 @@ func Add(parent, child Object, name string) error {
 	}
 	c.parent, c.name = p, name
 	p.children = append(p.children, c)
+	if traceAdd.On() {
+		traceAdd.Emit(c.TypeName(), c.Path())
+	}
 	return nil
 }
 
@@ -156,6 +159,9 @@ func Remove(o Object) {
 	c := o.Obj()
 	if c.parent == nil {
 		return
+	}
+	if traceRemove.On() {
+		traceRemove.Emit(c.TypeName(), c.Path())
 	}
 	list := c.parent.children
 	for i, x := range list {

@@ -171,6 +171,7 @@ func (c *Controller) enter(s State) {
 		c.before = from
 	}
 	c.loaded = nil
+	traceState.Emit(c.State(), s)
 	c.state.Store(s)
 }
 
@@ -233,6 +234,7 @@ func (c *Controller) halt(s State) {
 // Reset resets the machine at once. A machine that was stopped, or asleep, is
 // then stopped in state prelaunch.
 func (c *Controller) Reset(cause Cause) {
+	traceReset.Emit(cause)
 	if c.ended {
 		return
 	}
@@ -273,6 +275,7 @@ func (c *Controller) shutdown(cause Cause) bool {
 
 func (c *Controller) end(cause Cause) {
 	c.ended = true
+	traceEnd.Emit(cause)
 	if c.Running() {
 		c.pause()
 	}

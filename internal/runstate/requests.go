@@ -54,6 +54,7 @@ func (c *Controller) request(set func(*pending)) {
 	set(&c.requests.pending)
 	c.requests.mu.Unlock()
 	c.task.Schedule()
+	traceRequest.Emit()
 }
 
 // requestOf is a request after which the vCPU that makes it, if it is one that

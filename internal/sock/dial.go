@@ -14,6 +14,14 @@ import (
 
 // Dial connects to a.
 func Dial(ctx context.Context, a Address, names *Names) (net.Conn, error) {
+	conn, err := dial(ctx, a, names)
+	if traceDial.On() {
+		traceDial.Emit(a.String(), err)
+	}
+	return conn, err
+}
+
+func dial(ctx context.Context, a Address, names *Names) (net.Conn, error) {
 	if err := a.Check(); err != nil {
 		return nil, err
 	}

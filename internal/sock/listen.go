@@ -59,6 +59,9 @@ func (l *Listener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	if traceAccept.On() {
+		traceAccept.Emit(l.Addr().String())
+	}
 	keepAlive(conn, l.keepAlive)
 	return conn, nil
 }
@@ -72,6 +75,14 @@ func keepAlive(conn net.Conn, on bool) {
 // Listen listens on a. A Unix socket that nobody serves any more is replaced; one
 // with a living server is not. An empty path is replaced by one that is free.
 func Listen(ctx context.Context, a Address, names *Names) (*Listener, error) {
+	l, err := listen(ctx, a, names)
+	if traceListen.On() {
+		traceListen.Emit(a.String(), err)
+	}
+	return l, err
+}
+
+func listen(ctx context.Context, a Address, names *Names) (*Listener, error) {
 	if err := a.Check(); err != nil {
 		return nil, err
 	}

@@ -259,6 +259,7 @@ func (e *Entry) save() (s Saved, err error) {
 	if s.Data, err = encode(e.Save); err != nil {
 		return s, err
 	}
+	traceSave.Emit(e.ID, len(s.Data))
 	for _, sub := range e.Subsections {
 		if sub.Needed != nil && !sub.Needed() {
 			continue
@@ -329,6 +330,7 @@ func (e *Entry) load(s *Saved) error {
 	if s.Version > e.Version || s.Version < oldest {
 		return fmt.Errorf("version %d is not supported (%d to %d are)", s.Version, oldest, e.Version)
 	}
+	traceLoad.Emit(e.ID, s.Version, len(s.Data))
 	v := e.New()
 	if err := Decode(s.Data, v); err != nil {
 		return err

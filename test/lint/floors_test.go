@@ -18,9 +18,10 @@ var floors = []struct {
 	beside   []string
 }{
 	// Vocabulary: values and small mechanisms that everybody speaks with.
+	{packages: []string{"trace"}},
 	{packages: []string{"event", "clock", "lane", "worker"}},
 	{packages: []string{"option", "qmp", "object"}, beside: []string{"option", "qmp"}},
-	{packages: []string{"runstate", "state", "job", "fd", "sock", "kvm", "authz", "iothread", "throttle"}},
+	{packages: []string{"runstate", "state", "job", "fd", "sock", "kvm", "authz", "iothread", "throttle", "tracectl"}},
 	{packages: []string{"memory", "chardev", "crypto"}},
 	{packages: []string{"display", "block", "net"}},
 	{packages: []string{"device"}},

@@ -182,6 +182,7 @@ func (b *Block) Wake(r runstate.WakeReason) {
 // RaiseGPE sets the status bit of a general-purpose event. Numbers that do not
 // exist are ignored.
 func (b *Block) RaiseGPE(n int) {
+	traceGPE.Emit(n)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if n >= 0 && n/8 < len(b.gpeSts) {

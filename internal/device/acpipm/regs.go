@@ -43,6 +43,7 @@ func (b *Block) word(off, tick uint64) uint16 {
 }
 
 func (p *pm1) WriteIO(off uint64, size int, v uint64) {
+	traceWrite.Emit(off, size, v)
 	b := (*Block)(p)
 	b.mu.Lock()
 	typ, sleep := uint8(0), false

@@ -57,7 +57,7 @@ func (d *Device) command(at uint64) {
 	status := uint32(dmaError)
 	if err := d.mem.Read(at, cmd); err != nil {
 		d.GuestErrorf("DMA command: %v", err)
-	} else if d.transfer(binary.BigEndian.Uint32(cmd), binary.BigEndian.Uint32(cmd[4:]), binary.BigEndian.Uint64(cmd[8:])) {
+	} else if traceDMA.Emit(binary.BigEndian.Uint32(cmd), binary.BigEndian.Uint64(cmd[8:])); d.transfer(binary.BigEndian.Uint32(cmd), binary.BigEndian.Uint32(cmd[4:]), binary.BigEndian.Uint64(cmd[8:])) {
 		status = 0
 	}
 	binary.BigEndian.PutUint32(cmd, status)

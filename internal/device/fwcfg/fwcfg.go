@@ -110,6 +110,7 @@ func (d *Device) ResetEnter() {
 
 // selectKey makes an item the current one.
 func (d *Device) selectKey(key uint16) {
+	traceSelect.Emit(key)
 	d.offset = 0
 	d.selected = key
 	if key == KeyFileDir {

@@ -185,6 +185,7 @@ func (p commandPort) WriteIO(_ uint64, _ int, v uint64) {
 }
 
 func (d *Device) runCommand(b uint8) {
+	traceCommand.Emit(b)
 	c := &d.ctl
 	switch b {
 	case cmdPassword:

@@ -167,12 +167,18 @@ func (b *bar) mapAt(d *Device, addr uint64) {
 		return
 	}
 	b.mapped, b.addr = true, addr
+	if traceMap.On() {
+		traceMap.Emit(d.Address(), b.reg, addr)
+	}
 }
 
 func (b *bar) unmap(d *Device) {
 	if b.mapped {
 		b.space(d).Remove(b.region)
 		b.mapped = false
+		if traceUnmap.On() {
+			traceUnmap.Emit(d.Address(), b.reg, b.addr)
+		}
 	}
 }
 

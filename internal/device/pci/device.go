@@ -240,6 +240,9 @@ func (d *Device) ConfigRead(off, size int) uint32 {
 	if d.msi != nil {
 		v = d.msi.overlayPending(off, size, v)
 	}
+	if traceRead.On() {
+		traceRead.Emit(d.Address(), off, size, v)
+	}
 	return v
 }
 
@@ -252,6 +255,9 @@ func (d *Device) ConfigWrite(off, size int, v uint32) {
 	defer d.access.Unlock()
 	if !d.alive {
 		return
+	}
+	if traceWrite.On() {
+		traceWrite.Emit(d.Address(), off, size, v)
 	}
 	d.config.guestWrite(off, size, v)
 	command := overlaps(off, size, RegCommand, 2)

@@ -58,6 +58,7 @@ func (d *Device) ReadIO(uint64, int) uint64 { return uint64(d.events) }
 
 // WriteIO implements memory.Handler.
 func (d *Device) WriteIO(_ uint64, _ int, v uint64) {
+	traceEvent.Emit(v)
 	switch e := uint8(v) & d.events; {
 	case e&Panicked != 0:
 		d.Env().Run.RequestPanicked()

@@ -8,6 +8,7 @@ func (d *Device) ReadIO(off uint64, _ int) uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	r := &d.regs
+	traceRead.Emit(r.index)
 	switch r.index {
 	case regA:
 		v := r.cmos[regA]
@@ -43,6 +44,7 @@ func (d *Device) WriteIO(off uint64, _ int, val uint64) {
 		}
 		return
 	}
+	traceWrite.Emit(r.index, v)
 	d.sync()
 	switch r.index {
 	case regA:

@@ -46,6 +46,7 @@ func (d *Device) setTime(sec, fraction int64) {
 	sec = min(max(sec, firstSecond), lastSecond)
 	r.offset = sec*second + fraction - d.follows.Now()
 	r.lastUp = sec
+	traceSet.Emit(sec, r.offset)
 	d.Env().Events.Publish(Change{Offset: floorDiv(r.offset-d.base+second/2, second), QOMPath: d.Path()})
 }
 

@@ -127,6 +127,12 @@ func (u *UART) ResetExit() {
 
 // ReadIO implements memory.Handler.
 func (u *UART) ReadIO(off uint64, _ int) uint64 {
+	v := u.readIO(off)
+	traceRead.Emit(off, v)
+	return v
+}
+
+func (u *UART) readIO(off uint64) uint64 {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	r := &u.regs
@@ -176,6 +182,7 @@ func (u *UART) ReadIO(off uint64, _ int) uint64 {
 
 // WriteIO implements memory.Handler.
 func (u *UART) WriteIO(off uint64, _ int, val uint64) {
+	traceWrite.Emit(off, val)
 	v := uint8(val)
 	u.mu.Lock()
 	defer u.mu.Unlock()

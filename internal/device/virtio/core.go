@@ -220,6 +220,9 @@ func (c *Core) SetStatus(v uint8) {
 	status, features := c.status, c.features
 	change := c.updateLocked()
 	c.mu.Unlock()
+	if traceStatus.On() {
+		traceStatus.Emit(c.Title(), old, status)
+	}
 
 	self := c.self()
 	if status&^old&StatusFeaturesOK != 0 {
@@ -314,6 +317,9 @@ func (c *Core) KickAll() {
 // it returns, no queue handler is at work with what was before. It must not be
 // called with a lock held that a queue handler takes, nor from one.
 func (c *Core) Reset() {
+	if traceReset.On() {
+		traceReset.Emit(c.Title())
+	}
 	c.worker.Exclude(func() {
 		c.mu.Lock()
 		c.epoch.Add(1)
@@ -361,6 +367,9 @@ func (c *Core) brokenIn(epoch uint32, err error) {
 		c.transport.ConfigInterrupt()
 	}
 	c.mu.Unlock()
+	if traceBroken.On() {
+		traceBroken.Emit(c.Title(), err)
+	}
 	c.GuestErrorf("%v; the device is stopped until the driver resets it", err)
 }
 
@@ -371,6 +380,9 @@ func (c *Core) interrupt(epoch uint32, queue int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if epoch == c.epoch.Load() && !c.broken.Load() {
+		if traceInterrupt.On() {
+			traceInterrupt.Emit(c.Title(), queue)
+		}
 		c.transport.QueueInterrupt(queue)
 	}
 }

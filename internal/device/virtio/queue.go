@@ -81,6 +81,9 @@ func (q *Queue) serve() {
 	if !q.core.live.Load() || q.core.held.Load() {
 		return
 	}
+	if traceKick.On() {
+		traceKick.Emit(q.core.Title(), q.index)
+	}
 	q.budget = budget
 	q.handler(q)
 	if q.budget == 0 {
