@@ -52,6 +52,7 @@ type chardevSetup struct {
 
 type monitorSetup struct {
 	chardev string
+	human   bool // mode=readline
 	pretty  bool
 	given   string
 }

@@ -60,10 +60,10 @@ func init() {
 		{"serial", "DEV", "serial port: stdio, mon:stdio, pty, null, none, file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, udp:HOST:PORT, /dev/ttyX or chardev:ID", applySerial},
 		{"echr", "CHAR", "key that introduces the commands of a shared terminal, as a number; 1 (C-a) unless given", applyEscape},
 		{"debugcon", "DEV", "debug console, on port 0xe9", applyDebugCon},
-		{"mon", "[chardev=]ID,mode=control[,pretty=on|off]", "QMP monitor on a character device", applyMon},
+		{"mon", "[chardev=]ID[,mode=readline|control][,pretty=on|off]", "monitor on a character device: for people, or with mode=control QMP", applyMon},
 		{"qmp", "DEV", "QMP monitor, such as unix:PATH,server=on,wait=off", applyQMP(false)},
 		{"qmp-pretty", "DEV", "the same with indented output", applyQMP(true)},
-		{"monitor", "none", "human monitor: not there yet", applyMonitor},
+		{"monitor", "DEV", "human monitor: stdio, unix:PATH, tcp:HOST:PORT, ... or none", applyMonitor},
 		{"parallel", "none", "parallel port: there is none", only("none", "null")},
 		{"qtest", "DEV", "serve the qtest protocol there; goes with -accel qtest", text(func(s *setup) *string { return &s.qtest })},
 

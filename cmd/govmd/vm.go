@@ -19,6 +19,7 @@ import (
 	"govmd/internal/lane"
 	"govmd/internal/machine"
 	"govmd/internal/monitor"
+	"govmd/internal/monitor/human"
 	"govmd/internal/object"
 	"govmd/internal/qmp"
 	"govmd/internal/runstate"
@@ -36,6 +37,7 @@ type vm struct {
 	objects  object.Collection // /objects
 	registry *qmp.Registry
 	monitor  *monitor.Monitor
+	human    *human.Monitor
 	machine  *machine.Machine
 	control  *control.Control // of images and drives; nil before they are opened
 	pidFile  *pidFile
