@@ -189,7 +189,7 @@ func TestDefaultSerial(t *testing.T) {
 		{"-nographic -nodefaults", nil, false},
 	} {
 		s := parse(t, c.line+" -vga none -nic none")
-		v, err := newVM(s)
+		v, err := newVM(s, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

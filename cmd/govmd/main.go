@@ -24,6 +24,10 @@ func main() {
 
 // run does what the command line asks for and returns the exit status.
 func run(args []string) int {
+	d := asDaemon()
+	if d == nil && wantsDaemon(args) {
+		return startDaemon(os.Args)
+	}
 	s, err := parseArgs(args)
 	if err != nil {
 		return complain(err)
@@ -34,7 +38,7 @@ func run(args []string) int {
 		}
 		return 0
 	}
-	v, err := newVM(s)
+	v, err := newVM(s, d)
 	if err != nil {
 		return complain(err)
 	}
@@ -47,6 +51,6 @@ func run(args []string) int {
 
 // complain says what is wrong, in one line, and returns the exit status for it.
 func complain(err error) int {
-	fmt.Fprintf(os.Stderr, "%s: %s\n", program(), oneLine(err.Error()))
+	fmt.Fprintf(os.Stderr, "%s%s: %s\n", messagePrefix(), program(), oneLine(err.Error()))
 	return 1
 }
