@@ -109,7 +109,7 @@ func (v *vm) build(ctx context.Context) error {
 	go v.lane.Run()
 	for _, step := range []func(context.Context) error{
 		v.nameProcess, v.writePIDFile, v.lockMemory, v.onLane(v.makeObjects), v.openChardevs,
-		v.onLane(v.makeMachine), v.serveMonitors, v.serveQtest, v.dropPrivileges, v.onLane(v.start), v.announce,
+		v.onLane(v.makeMachine), v.serve, v.announce,
 	} {
 		err := step(ctx)
 		switch {
@@ -123,6 +123,22 @@ func (v *vm) build(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// serve lets clients in and the machine run. That is one function on the lane: no
+// client's command comes in between.
+func (v *vm) serve(ctx context.Context) error {
+	return v.onLane(func() error {
+		for _, step := range []func(context.Context) error{v.serveMonitors, v.serveQtest, v.dropPrivileges} {
+			if err := step(ctx); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return nil // the program is to end
+		}
+		return v.start()
+	})(ctx)
 }
 
 // onLane returns fn as a step that runs on the control lane.
