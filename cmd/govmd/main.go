@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+
+	"govmd/internal/block/img"
 )
 
 // heapPercent keeps the heap small: a virtual machine's memory is its guest's.
@@ -24,9 +26,8 @@ func main() {
 
 // run does what the command line asks for and returns the exit status.
 func run(args []string) int {
-	d := asDaemon()
-	if d == nil && wantsDaemon(args) {
-		return startDaemon(os.Args)
+	if len(args) > 0 && args[0] == "img" {
+		return img.Main(program()+" img", args[1:], os.Stdout, os.Stderr)
 	}
 	s, err := parseArgs(args)
 	if err != nil {
@@ -38,7 +39,7 @@ func run(args []string) int {
 		}
 		return 0
 	}
-	v, err := newVM(s, d)
+	v, err := newVM(s)
 	if err != nil {
 		return complain(err)
 	}
@@ -51,6 +52,6 @@ func run(args []string) int {
 
 // complain says what is wrong, in one line, and returns the exit status for it.
 func complain(err error) int {
-	fmt.Fprintf(os.Stderr, "%s%s: %s\n", messagePrefix(), program(), oneLine(err.Error()))
+	fmt.Fprintf(os.Stderr, "%s: %s\n", program(), oneLine(err.Error()))
 	return 1
 }

@@ -37,13 +37,8 @@ func (v *vm) serveMonitors(context.Context) error {
 	v.registry.AddEvents(control.Events()...)
 	v.registry.AddEvents(runstate.Events()...)
 	v.registry.AddEvents(machine.Events()...)
-	v.makeHuman()
 	for _, m := range v.setup.monitors {
-		fe := v.monitor.Frontend(monitor.Options{Pretty: m.pretty})
-		if m.human {
-			fe = v.human.Frontend(v.isShared(m.chardev))
-		}
-		if _, err := v.chardevs.Attach(m.chardev, fe); err != nil {
+		if _, err := v.chardevs.Attach(m.chardev, v.monitor.Frontend(monitor.Options{Pretty: m.pretty})); err != nil {
 			return &usageError{m.given, err}
 		}
 	}
@@ -53,7 +48,6 @@ func (v *vm) serveMonitors(context.Context) error {
 func (v *vm) closeMonitors() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
-	v.human.Close(ctx) // before its commands over QMP, which waits for them
 	v.monitor.Close(ctx)
 }
 

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+
 	"govmd/internal/fd"
 )
 
@@ -24,7 +26,7 @@ func applyAddFD(s *setup, given, text string) error {
 }
 
 // addFDs makes the sets of descriptors that the program was started with.
-func (v *vm) addFDs() error {
+func (v *vm) addFDs(context.Context) error {
 	v.fds.SetRunning(func() bool { return false }) // there is no machine yet
 	v.onClose(v.fds.Close)
 	for _, f := range v.setup.fds {

@@ -31,7 +31,7 @@ func (g *Graph) CreateImage(ctx context.Context, format, filename string, keys *
 		t = proto
 	}
 	for _, m := range keys.Members() {
-		if !t.hasCreateKey(m.Name) {
+		if !t.TakesKey(m.Name) {
 			return Errorf(KindInvalid, "Invalid parameter '%s'", m.Name)
 		}
 	}
@@ -81,7 +81,11 @@ func (g *Graph) CreateImage(ctx context.Context, format, filename string, keys *
 	return create(ctx, g, t, opts, mode)
 }
 
-func (t *Type) hasCreateKey(name string) bool {
+// TakesKey reports whether -o takes an option of that name for the format.
+func (t *Type) TakesKey(name string) bool {
+	if t.PlainFile {
+		t = types["file"]
+	}
 	for _, k := range t.CreateKeys {
 		if k.Name == name {
 			return true

@@ -170,6 +170,12 @@ type BackingChanger interface {
 	ChangeBacking(ctx context.Context, file, format string) error
 }
 
+// Emptier can forget all that an image holds itself, so that it shows its backing
+// file: what commit does to the image in the end.
+type Emptier interface {
+	MakeEmpty(ctx context.Context) error
+}
+
 // Amender changes options of an existing image.
 type Amender interface {
 	Amend(ctx context.Context, opts any, force bool, progress func(done, total int64)) error

@@ -120,10 +120,3 @@ func (t *tracker) waitIdleContext(ctx context.Context) error {
 	}
 	return nil
 }
-
-// inFlight returns how many requests are under way.
-func (t *tracker) inFlight() int {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.count
-}

@@ -15,18 +15,18 @@ const (
 
 // iocb is a request of Linux AIO, as the kernel has it on little-endian machines.
 type iocb struct {
-	data    uint64
-	key     uint32
-	rwFlags uint32
-	opcode  uint16
-	prio    int16
-	fd      uint32
-	buf     uint64
-	n       uint64
-	off     int64
-	_       uint64
-	flags   uint32
-	resfd   uint32
+	data   uint64
+	_      uint32 // key
+	_      uint32 // rw_flags
+	opcode uint16
+	_      int16 // reqprio
+	fd     uint32
+	buf    uint64
+	n      uint64
+	off    int64
+	_      uint64
+	_      uint32 // flags
+	_      uint32 // resfd
 }
 
 type ioEvent struct {

@@ -176,7 +176,7 @@ func (q *image) alloc(n int64) (first, got int64, fresh bool, err error) {
 			return 0, 0, false, err
 		}
 		if t == nil {
-			if t, err = q.newBlock(c, c); err != nil {
+			if _, err = q.newBlock(c, c); err != nil {
 				return 0, 0, false, err
 			}
 			c++
@@ -245,22 +245,6 @@ func (q *image) allocRun(n int64) (first int64, err error) {
 	}
 	q.freshFrom = max(q.freshFrom, c)
 	return first, nil
-}
-
-// retryGrow runs fn with mu held, and again after having made room when it says
-// that the refcount table is full. wbMu and mu are not held.
-func (q *image) retryGrow(fn func() error) error {
-	for {
-		q.mu.Lock()
-		err := fn()
-		q.mu.Unlock()
-		if err != errGrow {
-			return err
-		}
-		if err := q.growRefTable(); err != nil {
-			return err
-		}
-	}
 }
 
 // free gives clusters up: their refcounts decrease once nothing on the disk refers

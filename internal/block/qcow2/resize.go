@@ -239,7 +239,8 @@ func (q *image) newTable(data []byte) (off int64, err error) {
 	full := make([]byte, clusters<<q.clusterBits)
 	copy(full, data)
 	off = first << q.clusterBits
-	if err := q.file.Pwrite(off, full); err == nil {
+	err = q.file.Pwrite(off, full)
+	if err == nil {
 		err = q.writeback()
 	}
 	if err == nil {

@@ -1,6 +1,8 @@
 package qcow2
 
 import (
+	"context"
+
 	"govmd/internal/block"
 )
 
@@ -128,7 +130,7 @@ func (q *image) Pdiscard(off, n int64) error {
 	end := off + n
 	return q.work(func() (bool, error) {
 		for off < end {
-			m, err := q.discardOne(off, end)
+			m, err := q.discardOne(off, end, false)
 			if err != nil {
 				return false, err
 			}
@@ -138,7 +140,35 @@ func (q *image) Pdiscard(off, n int64) error {
 	})
 }
 
-func (q *image) discardOne(off, end int64) (int64, error) {
+// MakeEmpty implements block.Emptier: nothing is allocated any more, and what is
+// read comes from the backing file.
+func (q *image) MakeEmpty(ctx context.Context) error {
+	if q.ext {
+		return block.ErrUnsupp // where everything is in a data file is part of the image
+	}
+	off, end := int64(0), q.sizeBytes.Load()
+	err := q.work(func() (bool, error) {
+		for off < end {
+			if err := context.Cause(ctx); err != nil {
+				return false, err
+			}
+			m, err := q.discardOne(off, end, true)
+			if err != nil {
+				return false, err
+			}
+			off += m
+		}
+		return true, nil
+	})
+	if err != nil {
+		return err
+	}
+	return q.node.Flush()
+}
+
+// discardOne discards within one cluster and returns how much; with empty what is
+// behind it shows afterwards.
+func (q *image) discardOne(off, end int64, empty bool) (int64, error) {
 	guest := off >> q.clusterBits
 	n := min(end-off, q.clusterSize)
 	q.mu.Lock()
@@ -152,7 +182,7 @@ func (q *image) discardOne(off, end int64) (int64, error) {
 		if l1 >= len(q.l1) {
 			return n, nil
 		}
-		behind := q.node.BackingChild() != nil
+		behind := q.node.BackingChild() != nil && !empty
 		if q.l1[l1]&offsetMask == 0 && !behind {
 			left := (1<<q.l2Bits - guest&(1<<q.l2Bits-1)) << q.clusterBits
 			return min(end-off, left), nil
@@ -173,6 +203,7 @@ func (q *image) discardOne(off, end int64) (int64, error) {
 		old := q.entryAt(t, i)
 		e := entry{}
 		switch {
+		case empty:
 		case q.hdr.version < 3:
 			if behind && old.l2 == 0 {
 				return n, nil // it stays as it is

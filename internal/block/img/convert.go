@@ -1,0 +1,183 @@
+package img
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+
+	"govmd/internal/block"
+	"govmd/internal/block/copy"
+	"govmd/internal/qmp"
+)
+
+func init() {
+	commands = append(commands,
+		command{
+			name: "convert", options: "f:O:o:B:F:cpqS:nm:Wt:T:U", long: []string{"target-is-zero", "image-opts", "force-share", "object="}, run: convert,
+			usage: "[-q] [-p] [-f FORMAT] [-O FORMAT] [-o OPTIONS] [-c] [-n [--target-is-zero]] [-S SPARSE_SIZE] [-m N] [-W] [-t CACHE] [-T SRC_CACHE] [-U] FILE OUTPUT",
+			help:  "copy what an image shows into another, of any format",
+		},
+		command{
+			name: "commit", options: "f:b:dpqt:", long: []string{"image-opts", "object="}, run: commit,
+			usage: "[-q] [-p] [-f FORMAT] [-b BASE] [-d] FILE",
+			help:  "write what an image holds into its backing file, and empty it unless there is -d",
+		},
+	)
+}
+
+// workers is how many pieces -m has under way at once.
+func (t *tool) workers() (int, error) {
+	if !t.opts.has("m") {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(t.opts.get("m"))
+	if err != nil || n < 1 || n > 16 {
+		return 0, errors.New("Invalid number of coroutines. Allowed number of coroutines is between 1 and 16")
+	}
+	return n, nil
+}
+
+func convert(t *tool) (code int, err error) {
+	if err := t.opts.expect(2, 2); err != nil {
+		return 1, errors.New("Must specify image file name and output: FILE OUTPUT (several sources in one are not supported)")
+	}
+	if t.opts.has("B") || t.opts.has("F") {
+		return 1, errors.New("-B is not supported: give the backing file with -o backing_file and copy with rebase")
+	}
+	src, dst := t.opts.args[0], t.opts.args[1]
+	format := t.opts.get("O")
+	if format == "" {
+		format = "raw"
+	}
+	typ := block.TypeOf(format)
+	if typ == nil {
+		return 1, fmt.Errorf("Unknown file format '%s'", format)
+	}
+	sparse, err := t.opts.size("S", 4096)
+	if err != nil || sparse != 0 && (sparse < 512 || sparse > 1<<20 || sparse&(sparse-1) != 0) {
+		return 1, errors.New("Invalid buffer size for sparse output specified. Valid sizes are powers of two from 512 to 1 MiB, and 0 for none")
+	}
+	workers, err := t.workers()
+	if err != nil {
+		return 1, err
+	}
+	set, err := cache(t.opts.get("T"), block.Settings{})
+	if err != nil {
+		return 1, err
+	}
+	from, err := t.open(src, t.opts.get("f"), set, block.PermRead)
+	if err != nil {
+		return 1, err
+	}
+	defer from.Close()
+	made := false
+	defer func() {
+		if err != nil && made {
+			_ = os.Remove(dst) // half an image is no use
+		}
+	}()
+	if !t.opts.has("n") {
+		keys, err := t.opts.creation()
+		if err != nil {
+			return 1, err
+		}
+		keys.Set("size", fmt.Sprint(from.Length()))
+		_, statErr := os.Lstat(dst)
+		made = errors.Is(statErr, os.ErrNotExist)
+		if err := t.graph.CreateImage(t.context(), format, dst, keys, qmp.Keyval); err != nil {
+			made = false
+			return 1, fmt.Errorf("%s: error while converting %s: %w", dst, format, err)
+		}
+	}
+	if set, err = cache(t.opts.get("t"), block.Settings{NoFlush: true, Unmap: true}); err != nil {
+		return 1, err
+	}
+	images := t.opts.values["image-opts"]
+	delete(t.opts.values, "image-opts") // they are the source's
+	to, err := t.open(dst, format, set, readWrite)
+	t.opts.values["image-opts"] = images
+	if err != nil {
+		return 1, err
+	}
+	defer to.Close()
+	if to.Length() < from.Length() {
+		return 1, errors.New("output file is smaller than input file")
+	}
+	c := &copy.Copy{
+		Source: from.Root(), Target: to.Root(), Sparse: int(sparse), Workers: workers, ZeroFlags: block.MayUnmap,
+		TargetZero: !t.opts.has("n") && to.node.Backing() == nil && to.node.Info().ZeroInit || t.opts.has("target-is-zero"),
+		Done:       t.progress.add,
+	}
+	if t.opts.has("c") {
+		if to.node.Limits().WriteFlags&block.Compressed == 0 {
+			return 1, fmt.Errorf("Compression not supported for file format '%s'", format)
+		}
+		c.Flags, c.Sparse, c.Chunk = block.Compressed, 0, int64(to.node.Info().ClusterSize)
+		if !t.opts.has("W") && workers == 0 {
+			c.Workers = 2
+		}
+	}
+	if sparse == 0 {
+		c.TargetZero = false
+	}
+	t.progress.begin(from.Length())
+	if err = c.Run(t.context(), 0, from.Length()); err != nil {
+		return 1, fmt.Errorf("error while copying: %s", block.ErrorText(err))
+	}
+	if err = to.node.Flush(); err != nil {
+		return 1, errors.New(block.ErrorText(err))
+	}
+	return 0, nil
+}
+
+func commit(t *tool) (int, error) {
+	if err := t.opts.expect(1, 1); err != nil {
+		return 1, errors.New("Expecting one image file name")
+	}
+	i, err := t.open(t.opts.args[0], t.opts.get("f"), block.Settings{Unmap: true}, readWrite)
+	if err != nil {
+		return 1, err
+	}
+	defer i.Close()
+	base := i.node.Backing()
+	if name := t.opts.get("b"); name != "" {
+		for base != nil && base.FileName() != name {
+			base = base.Backing()
+		}
+		if base == nil {
+			return 1, fmt.Errorf("Did not find '%s' in the backing chain of '%s'", name, t.opts.args[0])
+		}
+	}
+	if base == nil {
+		return 1, errors.New("Image does not have a backing file")
+	}
+	if err := t.graph.SetReadOnly(t.context(), base, false); err != nil {
+		return 1, err
+	}
+	to, err := t.use(base, block.PermRead|block.PermWrite|block.PermResize)
+	if err != nil {
+		return 1, err
+	}
+	defer to.Close()
+	if n := i.node.Length(); to.Length() < n {
+		if err := base.Truncate(t.context(), n, false, block.PreallocOff, 0); err != nil {
+			return 1, err
+		}
+	}
+	c := &copy.Copy{Source: i.Root(), Base: base, Target: to.Root(), ZeroFlags: block.MayUnmap, Done: t.progress.add}
+	t.progress.begin(i.node.Length())
+	if err := c.Run(t.context(), 0, i.node.Length()); err != nil {
+		return 1, fmt.Errorf("Block job failed: %s", block.ErrorText(err))
+	}
+	if err := base.Flush(); err != nil {
+		return 1, errors.New(block.ErrorText(err))
+	}
+	if e, ok := i.node.Driver().(block.Emptier); ok && !t.opts.has("d") && base == i.node.Backing() {
+		if err := e.MakeEmpty(t.context()); err != nil {
+			return 1, fmt.Errorf("Could not empty '%s': %w", t.opts.args[0], err)
+		}
+	}
+	fmt.Fprintln(t.out, "Image committed.")
+	return 0, nil
+}

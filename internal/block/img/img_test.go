@@ -1,0 +1,232 @@
+package img
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// outcome is what a tool has said.
+type outcome struct {
+	code      int
+	out, errs string
+}
+
+func ours(args ...string) outcome {
+	var out, errs bytes.Buffer
+	code := Main("img", args, &out, &errs)
+	return outcome{code, out.String(), errs.String()}
+}
+
+func theirs(t *testing.T, args ...string) outcome {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd := exec.Command("qemu-img", args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if _, failed := err.(*exec.ExitError); err != nil && !failed {
+		t.Fatal(err)
+	}
+	return outcome{cmd.ProcessState.ExitCode(), out.String(), errs.String()}
+}
+
+func qemuIO(t *testing.T, image string, commands ...string) {
+	t.Helper()
+	var args []string
+	for _, c := range commands {
+		args = append(args, "-c", c)
+	}
+	if out, err := exec.Command("qemu-io", append(args, image)...).CombinedOutput(); err != nil || bytes.Contains(out, []byte("failed")) {
+		t.Fatalf("qemu-io: %s", out)
+	}
+}
+
+// various is what differs between runs, or between where clusters happen to lie.
+var various = regexp.MustCompile(`disk size: .*|"(actual-size|date-n?sec)": \d+|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|in \d+\.\d+ seconds`)
+
+// Each line is run by govmd img and by qemu-img, each in a folder of its own, one
+// after the other; "!" says that only failing and the exit status are the same.
+var script = `
+create -q -f qcow2 base.qcow2 4M
+io base.qcow2 write -P 1 0 1M
+create -q -f qcow2 -b base.qcow2 -F qcow2 a.qcow2
+io a.qcow2 write -P 2 64k 64k
+io a.qcow2 write -z 1M 128k
+info a.qcow2
+info --backing-chain a.qcow2
+json info --output=json a.qcow2
+json info --output=json --backing-chain a.qcow2
+check a.qcow2
+json check --output=json a.qcow2
+map a.qcow2
+map --output=json a.qcow2
+map --output=json -s 64k -l 1M a.qcow2
+compare a.qcow2 a.qcow2
+compare a.qcow2 base.qcow2
+convert -f qcow2 -O raw a.qcow2 a.raw
+map --output=json a.raw
+compare a.qcow2 a.raw
+compare -f qcow2 -F raw a.qcow2 a.raw
+resize a.qcow2 +1M
+!resize a.qcow2 1M
+resize --shrink a.qcow2 3M
+info a.qcow2
+compare a.qcow2 a.raw
+snapshot -c one a.qcow2
+snapshot -c two a.qcow2
+io a.qcow2 write -P 3 0 64k
+snapshot -a one a.qcow2
+snapshot -d two a.qcow2
+!snapshot -a two a.qcow2
+snapshot -l a.raw
+create -q -f qcow2 -b a.qcow2 -F qcow2 b.qcow2
+io b.qcow2 write -P 4 2M 64k
+rebase -b base.qcow2 -F qcow2 b.qcow2
+info b.qcow2
+compare b.qcow2 a.qcow2
+rebase -u -b none.qcow2 -F raw b.qcow2
+info b.qcow2
+rebase -u -b base.qcow2 -F qcow2 b.qcow2
+commit b.qcow2
+map --output=json b.qcow2
+convert -O qcow2 -c b.qcow2 c.qcow2
+compare b.qcow2 c.qcow2
+bench -c 10 -d 2 -s 64k c.qcow2
+create -q -f raw r.raw 1M
+!create -f zork x 1M
+!create -f qcow2 x
+!create -f raw x 1z
+!create -f raw -b base.qcow2 x 1M
+!create -f qcow2 -b none.qcow2 -F qcow2 x
+!create -f qcow2 -o foo=bar x 1M
+!create -f qcow2 -o cluster_size=100 x 1M
+!info none
+!check r.raw
+!convert -O zork r.raw x
+!convert r.raw
+!resize r.raw zork
+!commit r.raw
+!compare r.raw none
+!zork
+!info --zork r.raw
+!info -Z r.raw
+`
+
+func TestAgainstQEMU(t *testing.T) {
+	dirs := [2]string{t.TempDir(), t.TempDir()}
+	for _, line := range strings.Split(strings.TrimSpace(script), "\n") {
+		line, failing := strings.CutPrefix(line, "!")
+		line, asJSON := strings.CutPrefix(line, "json ")
+		var got [2]outcome
+		for k := range dirs {
+			t.Chdir(dirs[k])
+			words := strings.Fields(line)
+			switch {
+			case words[0] == "io":
+				qemuIO(t, words[1], strings.Join(words[2:], " "))
+			case k == 0:
+				got[k] = ours(words...)
+			default:
+				got[k] = theirs(t, words...)
+			}
+		}
+		if got[0].code != got[1].code {
+			t.Errorf("%s: exit status %d, from qemu-img %d\n%s%s", line, got[0].code, got[1].code, got[0].errs, got[1].errs)
+		}
+		if failing {
+			if got[0].code == 0 || got[0].errs == "" {
+				t.Errorf("%s does not fail: %+v", line, got[0])
+			}
+			continue
+		}
+		for k := range got {
+			got[k].out = various.ReplaceAllString(got[k].out, "VARIOUS")
+		}
+		if asJSON {
+			var a, b any
+			fix := func(s string) []byte { return []byte(strings.ReplaceAll(s, "VARIOUS", `"various": 1`)) }
+			if e := json.Unmarshal(fix(got[0].out), &a); e != nil {
+				t.Errorf("%s: %v in %s", line, e, got[0].out)
+			}
+			_ = json.Unmarshal(fix(got[1].out), &b)
+			if !reflect.DeepEqual(a, b) {
+				t.Errorf("%s says\n%s, qemu-img\n%s", line, got[0].out, got[1].out)
+			}
+		} else if got[0].out != got[1].out {
+			t.Errorf("%s says\n%s, qemu-img\n%s", line, got[0].out, got[1].out)
+		}
+	}
+}
+
+// Whatever is in an image, converting it keeps that.
+func TestConvert(t *testing.T) {
+	t.Chdir(t.TempDir())
+	rnd := rand.New(rand.NewPCG(3, 4))
+	const size = 8 << 20
+	for round := range 6 {
+		p := make([]byte, size)
+		for range 20 {
+			off := rnd.IntN(size)
+			n := rnd.IntN(min(size-off, 600_000))
+			for i := range p[off : off+n] {
+				p[off+i] = byte(rnd.Uint32() >> 9)
+			}
+		}
+		if err := os.WriteFile("src", p, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		name := fmt.Sprintf("dst%d.qcow2", round)
+		args := [][]string{{}, {"-c"}, {"-S", "64k", "-m", "3"}, {"-S", "0"}, {"-o", "cluster_size=4k,extended_l2=off"}, {"-o", "compat=0.10", "-W"}}[round]
+		args = append(append([]string{"convert", "-f", "raw", "-O", "qcow2"}, args...), "src", name)
+		if got := ours(args...); got.code != 0 {
+			t.Fatalf("%v: %s", args, got.errs)
+		}
+		if got := theirs(t, "compare", "-f", "raw", "-F", "qcow2", "src", name); got.code != 0 {
+			t.Errorf("%v: %s%s", args, got.out, got.errs)
+		}
+		if got := theirs(t, "check", name); got.code != 0 {
+			t.Errorf("%v: %s", args, got.out)
+		}
+		if got := ours("convert", "-O", "raw", name, "back"); got.code != 0 {
+			t.Fatal(got.errs)
+		}
+		if back, err := os.ReadFile("back"); err != nil || !bytes.Equal(back, p) {
+			t.Errorf("%v: it does not come back the same (%v)", args, err)
+		}
+	}
+}
+
+// What cannot be finished leaves nothing.
+func TestFailedConvertLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if err := os.WriteFile("short.qcow2", []byte("QFI\xfb\x00\x00\x00\x03"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := ours("convert", "-f", "qcow2", "-O", "raw", "short.qcow2", "out"); got.code == 0 {
+		t.Error("it was converted")
+	}
+	if _, err := os.Stat(filepath.Join(dir, "out")); err == nil {
+		t.Error("the output is there")
+	}
+}
+
+func FuzzOptions(f *testing.F) {
+	f.Add("-q\x00-f\x00raw\x00x")
+	f.Add("--output=json\x00--\x00-x")
+	f.Add("-qfraw\x00-1\x00+1")
+	f.Fuzz(func(t *testing.T, line string) {
+		args := strings.Split(line, "\x00")
+		for i := range commands {
+			_, _ = parse(&commands[i], args) // it ends, and does not panic
+		}
+	})
+}

@@ -1,0 +1,108 @@
+package img
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"govmd/internal/block"
+	"govmd/internal/option"
+	"govmd/internal/qmp"
+	"govmd/internal/qmp/qjson"
+)
+
+// cache returns the settings of a cache mode (-t, -T), which begin as set.
+func cache(mode string, set block.Settings) (block.Settings, error) {
+	switch mode {
+	case "":
+	case "none", "off", "directsync":
+		set.Direct, set.NoFlush = true, false
+	case "writeback", "writethrough":
+		set.Direct, set.NoFlush = false, false
+	case "unsafe":
+		set.Direct, set.NoFlush = false, true
+	default:
+		return set, fmt.Errorf("Invalid cache option: %s", mode)
+	}
+	return set, nil
+}
+
+// image is an image in use.
+type image struct {
+	*block.Backend
+	node *block.Node
+}
+
+// open opens an image to be used with perm. format is "" to guess.
+func (t *tool) open(name, format string, set block.Settings, perm block.Perm) (*image, error) {
+	opts := &qmp.Object{}
+	mode := qmp.Keyval
+	if t.opts.has("image-opts") {
+		kv, err := option.ParseValue(name, "")
+		if err != nil {
+			return nil, err
+		}
+		o, ok := qmp.ToAny(kv.Doc.Root()).(*qmp.Object)
+		if !ok {
+			return nil, fmt.Errorf("--image-opts wants options, not '%s'", name)
+		}
+		if opts, name = o, ""; kv.JSON {
+			mode = qmp.JSON
+		}
+	}
+	if format != "" {
+		opts.Set("driver", format)
+	}
+	if perm&(block.PermWrite|block.PermResize) == 0 {
+		set.ReadOnly = true
+	}
+	if t.opts.has("U") || t.opts.has("force-share") {
+		set.ForceShare = true
+	}
+	n, err := t.graph.OpenImage(context.Background(), name, opts, mode, set)
+	if err != nil {
+		return nil, fmt.Errorf("Could not open '%s': %w", t.called(name), plain(name, err))
+	}
+	defer n.Unref() // the drive has its own
+	return t.use(n, perm)
+}
+
+func (t *tool) called(name string) string {
+	if name == "" && len(t.opts.args) > 0 {
+		return t.opts.args[0]
+	}
+	return name
+}
+
+// plain takes what the message would say twice from an error.
+func plain(name string, err error) error {
+	if text, ok := strings.CutPrefix(err.Error(), "Could not open '"+name+"': "); ok {
+		return fmt.Errorf("%s", text)
+	}
+	return err
+}
+
+// use attaches a node with permissions.
+func (t *tool) use(n *block.Node, perm block.Perm) (*image, error) {
+	b, err := t.graph.NewBackend("")
+	if err != nil {
+		return nil, err
+	}
+	if err := b.SetPerms(perm, block.PermAll); err != nil {
+		return nil, err
+	}
+	if err := b.InsertMedium(n); err != nil {
+		b.Close()
+		return nil, err
+	}
+	return &image{b, n}, nil
+}
+
+// readWrite is what most commands that change an image do to it.
+const readWrite = block.PermRead | block.PermWrite | block.PermResize
+
+// printJSON writes a value as JSON, indented.
+func (t *tool) printJSON(v any) error {
+	_, err := fmt.Fprintf(t.out, "%s\n", qjson.AppendPretty(nil, qmp.Append(nil, v)))
+	return err
+}
