@@ -2,6 +2,7 @@ package machine
 
 // Devices that nothing here names, but users do: they register their types.
 import (
+	_ "govmd/internal/device/ahci"
 	_ "govmd/internal/device/ata"
 	_ "govmd/internal/device/debugcon"
 	_ "govmd/internal/device/debugexit"

@@ -17,6 +17,14 @@ func TestKVMFirmwareBoots(t *testing.T) {
 		"ide-slave": {"-drive", "if=ide,index=3,format=raw,file=" + disk},
 		"ide-hd":    {"-blockdev", "raw,node-name=d,file.driver=file,file.filename=" + disk, "-device", "ide-hd,drive=d,bus=ide.1"},
 		"cd":        {"-cdrom", vmtest.BootCD(t, text), "-boot", "d"},
+		"ahci": {
+			"-device", "ich9-ahci,id=sata", "-drive", "if=none,id=d,format=raw,file=" + disk,
+			"-device", "ide-hd,drive=d,bus=sata.2,bootindex=0",
+		},
+		"ahci-cd": {
+			"-device", "ich9-ahci,id=sata", "-drive", "if=none,id=d,media=cdrom,format=raw,file=" + vmtest.BootCD(t, text),
+			"-device", "ide-cd,drive=d,bus=sata.0,bootindex=0",
+		},
 		"bootindex": {
 			"-hda", vmtest.BootDisk(t, "started from the wrong disk\n", 1<<20),
 			"-drive", "if=none,id=d,format=raw,file=" + disk, "-device", "ide-hd,drive=d,bus=ide.1,bootindex=1",

@@ -58,8 +58,9 @@ type Port interface {
 // Pos is a place in the list of guest memory that a command is about.
 type Pos struct {
 	Entry uint32 `cbor:"entry"`
-	Off   uint32 `cbor:"off"` // in the entry
-	End   bool   `cbor:"end"` // the last entry is used up
+	Off   uint32 `cbor:"off"`   // in the entry
+	End   bool   `cbor:"end"`   // the last entry is used up
+	Moved uint32 `cbor:"moved"` // bytes so far, where the controller counts them
 }
 
 // Drive is a drive on a cable. ide-hd and ide-cd embed one.
@@ -189,8 +190,25 @@ func (d *Drive) Packet() bool { return d.cd != nil }
 // Geometry returns a disk's geometry, and how firmware is to translate it.
 func (d *Drive) Geometry() (drive.Geometry, drive.Translation) { return d.geo, d.trans }
 
-// SetNCQ says that the controller queues commands. It is for Realize.
-func (d *Drive) SetNCQ() { d.sata, d.ncq = true, d.cd == nil }
+// SetSATA says that the controller is a SATA one, which moves data in any amount and
+// queues a disk's commands. The mutex is held.
+func (d *Drive) SetSATA() { d.sata, d.ncq = true, d.cd == nil }
+
+// Queues reports whether the drive takes queued commands.
+func (d *Drive) Queues() bool { return d.ncq }
+
+// Queue returns where the controller makes requests for queued commands.
+func (d *Drive) Queue() *block.Queue { return d.queue }
+
+// Sectors returns the size of a disk in sectors. It may be called from anywhere.
+func (d *Drive) Sectors() int64 { return d.sectors() }
+
+// WantsPacket reports whether the block of data is a packet. The mutex is held.
+func (d *Drive) WantsPacket() bool { return d.task.phase == phaseOut && d.task.step == stepPacket }
+
+// Acknowledge ends the request for an interrupt, as reading the status does. The
+// mutex is held.
+func (d *Drive) Acknowledge() { d.intrq = false }
 
 // Regs returns the registers. The mutex is held.
 func (d *Drive) Regs() *TaskFile { return &d.regs }

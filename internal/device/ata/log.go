@@ -10,11 +10,12 @@ const (
 
 // QueueError is what the log of queued commands says of the one that has failed.
 type QueueError struct {
-	Valid         bool `cbor:"valid"`
-	Tag           byte `cbor:"tag"`
-	Status, Error byte
-	LBA           int64  `cbor:"lba"`
-	Count         uint16 `cbor:"count"`
+	Valid  bool   `cbor:"valid"`
+	Tag    byte   `cbor:"tag"`
+	Status byte   `cbor:"status"`
+	Error  byte   `cbor:"error"`
+	LBA    int64  `cbor:"lba"`
+	Count  uint16 `cbor:"count"`
 }
 
 // SetQueueError makes the drive remember which queued command has failed, until the

@@ -8,6 +8,7 @@ const (
 	CapMSI    = 0x05
 	CapVendor = 0x09
 	CapMSIX   = 0x11
+	CapSATA   = 0x12
 )
 
 // firstCap is where the capabilities may begin: behind the header.
