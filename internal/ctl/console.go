@@ -1,6 +1,7 @@
 package ctl
 
 import (
+	"bufio"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -156,13 +157,16 @@ func (p *program) showHistory(socket string) error {
 		return fail(Unreachable, "--history: %w", err)
 	}
 	defer f.Close()
+	tail := bufio.NewReader(f)
 	if fi, err := f.Stat(); err == nil && fi.Size() > historyLimit {
 		if _, err := f.Seek(-historyLimit, io.SeekEnd); err != nil {
 			return fail(Unreachable, "--history: %w", err)
 		}
+		if _, err := tail.ReadSlice('\n'); err != nil && !errors.Is(err, bufio.ErrBufferFull) && !errors.Is(err, io.EOF) { // from the next line on
+			return fail(Unreachable, "--history: %w", err)
+		}
 	}
-	_, err = io.Copy(p.stdout, io.LimitReader(f, historyLimit))
-	if err != nil {
+	if _, err = io.Copy(p.stdout, io.LimitReader(tail, historyLimit)); err != nil {
 		return fail(Refused, "--history: %w", err)
 	}
 	return nil
@@ -183,30 +187,18 @@ func parseKey(s string) (int, error) {
 
 // attach copies between the terminal and the console.
 func (p *program) attach(conn io.ReadWriteCloser, escape int, label string) error {
-	fd := int(p.stdin.Fd())
-	if term.IsTerminal(fd) {
+	if fd := int(p.stdin.Fd()); term.IsTerminal(fd) {
 		how := "nothing typed here ends this"
 		if escape >= 0 {
 			how = p.opts.escape + " ends this"
 		}
 		fmt.Fprintf(p.stderr, "%s: attached to '%s'; %s\n", p.name, clean(label, false), how)
-		old, err := term.MakeRaw(fd)
+		restore, err := makeRaw(fd)
 		if err != nil {
 			return fail(Refused, "the terminal: %w", err)
 		}
-		var once sync.Once
-		restore := func() { once.Do(func() { _ = term.Restore(fd, old) }) }
 		defer fmt.Fprint(p.stderr, "\n")
 		defer restore()
-		signals := make(chan os.Signal, 1)
-		signal.Notify(signals, unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
-		defer signal.Stop(signals)
-		go func() {
-			sig := <-signals
-			restore()
-			signal.Reset()
-			_ = unix.Kill(unix.Getpid(), sig.(unix.Signal))
-		}()
 	} else {
 		escape = -1
 	}
@@ -231,6 +223,32 @@ func (p *program) attach(conn io.ReadWriteCloser, escape int, label string) erro
 			return nil
 		}
 	}
+}
+
+// makeRaw hands every key on, until restore is called or a signal ends the process.
+func makeRaw(fd int) (restore func(), err error) {
+	old, err := term.MakeRaw(fd)
+	if err != nil {
+		return nil, err
+	}
+	var once sync.Once
+	putBack := func() { once.Do(func() { _ = term.Restore(fd, old) }) }
+	signals, over := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, unix.SIGTERM, unix.SIGHUP, unix.SIGINT, unix.SIGQUIT)
+	go func() {
+		select {
+		case sig := <-signals:
+			putBack()
+			signal.Reset()
+			_ = unix.Kill(unix.Getpid(), sig.(unix.Signal))
+		case <-over:
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(over)
+		putBack()
+	}, nil
 }
 
 // errEscape says that the escape key was typed.

@@ -213,9 +213,8 @@ func TestInheritedFile(t *testing.T) {
 	theirs, ours := os.NewFile(uintptr(pair[0]), "theirs"), os.NewFile(uintptr(pair[1]), "ours")
 	defer ours.Close()
 	cmd := exec.CommandContext(t.Context(), program, "-M", "none", "-S", "-nodefaults", "-display", "none",
-		"-add-fd", "fd=3,set=7,opaque=log", "-chardev", "socket,id=m,fd=4", "-mon", "m,mode=control",
-		"-chardev", "file,id=f,path=/dev/fdset/7")
-	cmd.ExtraFiles = []*os.File{file, theirs}
+		"-add-fd", "fd=3,set=7,opaque=log", "-chardev", "file,id=f,path=/dev/fdset/7")
+	cmd.ExtraFiles = []*os.File{file}
 	out, err := cmd.CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "Could not open '/dev/fdset/7': Permission denied") {
 		t.Errorf("a descriptor for both directions serves writing alone: %v, %s", err, out)
