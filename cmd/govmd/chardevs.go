@@ -43,6 +43,7 @@ func (v *vm) openChardev(ctx context.Context, c chardevSetup) error {
 	if s, ok := c.Backend.(chardev.SocketConfig); ok && s.Server && s.Wait {
 		v.log.Infof("%s: waiting for a client", c.given)
 	}
+	v.chardevs.Yanks = &v.yanks
 	d, err := v.chardevs.Add(ctx, c.Config)
 	if err != nil {
 		return &usageError{c.given, err}

@@ -21,7 +21,7 @@ func (v *vm) serveMonitors(context.Context) error {
 	v.registry = qmp.NewRegistry()
 	v.monitor = monitor.New(monitor.Config{
 		Registry: v.registry, Lane: v.lane, Bus: &v.bus, Package: "govmd-" + version,
-		SessionBegins: v.fds.SessionBegins, SessionEnds: v.fds.SessionEnds,
+		SessionBegins: v.fds.SessionBegins, SessionEnds: v.sessionEnds,
 	})
 	v.registry.Add(v.monitor.Commands()...)
 	v.registry.Add(v.machine.Commands()...)
@@ -31,6 +31,8 @@ func (v *vm) serveMonitors(context.Context) error {
 	v.registry.Add(v.machine.Run.Commands()...)
 	v.registry.Add(v.objectCommands()...)
 	v.registry.Add(v.traceControl().Commands()...)
+	v.registry.Add(v.yanks.Commands()...)
+	v.registry.Add(v.optionCommands()...)
 	if v.control != nil {
 		v.registry.Add(v.control.Commands()...)
 	}
@@ -43,6 +45,12 @@ func (v *vm) serveMonitors(context.Context) error {
 		}
 	}
 	return nil
+}
+
+// sessionEnds lets go of what is a monitor session's.
+func (v *vm) sessionEnds(session uint64) {
+	v.fds.SessionEnds(session)
+	v.machine.SessionEnds(session)
 }
 
 func (v *vm) closeMonitors() {

@@ -216,12 +216,16 @@ func (s *setup) smpOptions(list option.List) error {
 
 func applyMemory(s *setup, _, text string) error { return s.memoryOptions(option.Parse(text, "size")) }
 
+// memorySchema has sizes as text: they are in MiB unless they have a suffix.
+var memorySchema = &option.Schema{Name: "memory", Implied: "size", Keys: []option.Key{
+	{Name: "size"}, {Name: "slots", Type: option.Number}, {Name: "maxmem"},
+}}
+
 // memoryPage is what the size of memory is rounded up to.
 const memoryPage = 8192
 
 func (s *setup) memoryOptions(list option.List) error {
-	keys := &option.Schema{Keys: []option.Key{{Name: "size"}, {Name: "slots", Type: option.Number}, {Name: "maxmem"}}}
-	o, err := keys.Check(list)
+	o, err := memorySchema.Check(list)
 	if err != nil {
 		return err
 	}

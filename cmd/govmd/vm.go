@@ -22,6 +22,7 @@ import (
 	"govmd/internal/object"
 	"govmd/internal/qmp"
 	"govmd/internal/runstate"
+	"govmd/internal/yank"
 )
 
 // vm is the running program: the machine with what surrounds it.
@@ -32,6 +33,7 @@ type vm struct {
 	bus      event.Bus
 	log      *logrus.Logger
 	fds      fd.Table
+	yanks    yank.Registry
 	chardevs chardev.Registry
 	objects  object.Collection // /objects
 	registry *qmp.Registry

@@ -202,7 +202,7 @@ func (r *Registry) make(cfg Config, names *sock.Names) (backend, error) {
 	case StdioConfig:
 		return &stdioBackend{cfg: b, guard: r.Guard}, nil
 	case SocketConfig:
-		return &socketBackend{cfg: b, names: names, warn: r.warn}, nil
+		return &socketBackend{cfg: b, names: names, warn: r.warn, yanks: r.Yanks}, nil
 	case MuxConfig:
 		base := r.Get(b.Chardev)
 		if base == nil {

@@ -10,6 +10,7 @@ import (
 	"govmd/internal/fd"
 	"govmd/internal/qmp"
 	"govmd/internal/sock"
+	"govmd/internal/yank"
 )
 
 // Registry holds the character devices of one machine. Its zero value is ready
@@ -32,6 +33,8 @@ type Registry struct {
 	Escape byte
 	// Hooks are what the keys of multiplexers do.
 	Hooks MuxHooks
+	// Yanks is told of sockets, whose connections users can break off; nil for nobody.
+	Yanks *yank.Registry
 	// Post has a function run on the control lane, in its turn; it returns false
 	// when that is over. Nil runs it at once.
 	Post func(func()) bool

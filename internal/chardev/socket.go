@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"govmd/internal/sock"
+	"govmd/internal/yank"
 )
 
 // handshakeTime bounds how long a client may take for TLS, during which no other
@@ -25,6 +26,8 @@ type socketBackend struct {
 	cfg    SocketConfig
 	names  *sock.Names
 	warn   func(format string, args ...any)
+	yanks  *yank.Registry
+	unyank func()
 	c      *Chardev
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -44,6 +47,12 @@ func (b *socketBackend) start(ctx context.Context, c *Chardev) (err error) {
 	b.c = c
 	b.ctx, b.cancel = context.WithCancel(context.Background())
 	b.first = make(chan struct{})
+	b.unyank = b.yanks.Register(yank.Chardev(c.id), b.yank)
+	defer func() {
+		if err != nil {
+			b.unyank()
+		}
+	}()
 	if b.cfg.Server {
 		if b.listener, err = sock.Listen(ctx, b.cfg.Addr, b.names); err != nil {
 			return err
@@ -249,6 +258,7 @@ func (b *socketBackend) yank() {
 }
 
 func (b *socketBackend) stop() {
+	b.unyank()
 	b.cancel()
 	b.yank()
 	if b.listener != nil {

@@ -3,6 +3,7 @@
 package machine
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"slices"
@@ -44,8 +45,11 @@ type Machine struct {
 	ended       chan runstate.Cause
 	buses       []*device.Bus // those that no device provides
 	loaders     []*boot.Plan
-	usedGlobals map[int]bool   // by index
-	queries     sync.WaitGroup // answers to query-cpus that are on their way
+	usedGlobals map[int]bool     // by index
+	queries     sync.WaitGroup   // answers to query-cpus that are on their way
+	current     map[uint64]int64 // the vCPU that a monitor session has chosen; on the lane
+	living      context.Context  // ends when the machine is being closed
+	die         context.CancelFunc
 	closing     sync.Once
 	undo        []func()
 }
@@ -62,6 +66,7 @@ type bootSource interface {
 // New builds a machine, stopped in state prelaunch and reset.
 func New(cfg Config) (*Machine, error) {
 	m := &Machine{Config: cfg, Root: &object.Node{}, ended: make(chan runstate.Cause, 1), usedGlobals: map[int]bool{}}
+	m.living, m.die = context.WithCancel(context.Background())
 	if err := m.make(); err != nil {
 		m.Close()
 		return nil, err
@@ -278,6 +283,7 @@ func (m *Machine) wakeup(s sleeper, r runstate.WakeReason) {
 // ended, or on it.
 func (m *Machine) Close() {
 	m.closing.Do(func() {
+		m.die()
 		if m.Run != nil {
 			m.Run.Close()
 		}

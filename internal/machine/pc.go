@@ -256,3 +256,10 @@ func (p *PC) sleep() { p.rtc.SetCMOS(cmosShutdownStatus, cmosS3Resume) }
 func (p *PC) wake(r runstate.WakeReason) { p.pm.Wake(r) }
 
 func (p *PC) clock() *rtc.Device { return p.rtc }
+
+func (p *PC) pciBus() *pci.Bus {
+	if p.host == nil {
+		return nil
+	}
+	return p.host.PCI()
+}

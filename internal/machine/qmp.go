@@ -1,6 +1,8 @@
 package machine
 
 import (
+	"slices"
+
 	"govmd/internal/device/rtc"
 	"govmd/internal/device/virtio/console"
 	"govmd/internal/event"
@@ -75,7 +77,7 @@ func (m *Machine) QtestTarget() qtest.Target {
 
 // Commands returns the commands about the machine itself.
 func (m *Machine) Commands() []qmp.Command {
-	return append(m.memoryCommands(),
+	return append(slices.Concat(m.memoryCommands(), m.memsaveCommands(), m.hostCommands(), m.cpuModelCommands(), m.pciCommands()),
 		qmp.New("query-name", func(*qmp.Context, *qmp.None) (nameInfo, error) {
 			return nameInfo{m.Name}, nil
 		}, qmp.NoLane, qmp.Preconfig),

@@ -28,6 +28,8 @@ var badOptions = []bad{
 	{"-frobnicate", "-frobnicate: invalid option"},
 	{"-kernle x", "-kernle: invalid option; did you mean '-kernel'?"},
 	{"--versoin", "--versoin: invalid option; did you mean '-version'?"},
+	{"-trace foo=1", "-trace foo=1: Invalid parameter 'foo'"},
+	{"-trace events=@/none", "no such file or directory"},
 	{"-drive file=x", "-drive file=x: Could not open 'x': No such file or directory"},
 	{"-drive if=zork", "-drive if=zork: unsupported bus type 'zork'"},
 	{"-drive if=none,cache=zork", "-drive if=none,cache=zork: invalid cache option"},

@@ -21,7 +21,7 @@ var floors = []struct {
 	{packages: []string{"trace"}},
 	{packages: []string{"event", "clock", "lane", "worker"}},
 	{packages: []string{"option", "qmp", "object"}, beside: []string{"option", "qmp"}},
-	{packages: []string{"runstate", "state", "job", "fd", "sock", "kvm", "authz", "iothread", "throttle", "tracectl"}},
+	{packages: []string{"runstate", "state", "job", "fd", "sock", "kvm", "authz", "iothread", "throttle", "tracectl", "yank"}},
 	{packages: []string{"memory", "chardev", "crypto"}},
 	{packages: []string{"display", "block", "net"}},
 	{packages: []string{"device"}},

@@ -92,6 +92,15 @@ const (
 	maxMissed = 1 << 16
 )
 
+// ForgetMissed has the ticks that the guest was too slow to take not come back: it
+// has set its clock by other means.
+func (d *Device) ForgetMissed() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.sync()
+	d.regs.missed = 0
+}
+
 // reinject delivers a periodic interrupt that was missed, once the one before
 // it is acknowledged.
 func (d *Device) reinject() {

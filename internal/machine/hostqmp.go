@@ -1,0 +1,112 @@
+package machine
+
+import (
+	"slices"
+
+	"govmd/internal/device/pci"
+	"govmd/internal/device/rtc"
+	"govmd/internal/kvm"
+	"govmd/internal/machine/cpu"
+	"govmd/internal/qmp"
+)
+
+type targetInfo struct {
+	Arch target `qmp:"arch"`
+}
+
+type machineInfo struct {
+	Name             string  `qmp:"name"`
+	Alias            *string `qmp:"alias"`
+	IsDefault        bool    `qmp:"is-default,optional"`
+	CPUMax           int     `qmp:"cpu-max"`
+	HotpluggableCPUs bool    `qmp:"hotpluggable-cpus"`
+	NUMAMemSupported bool    `qmp:"numa-mem-supported"`
+	Deprecated       bool    `qmp:"deprecated"`
+	DefaultCPUType   *string `qmp:"default-cpu-type"`
+	DefaultRAMID     *string `qmp:"default-ram-id"`
+}
+
+type currentMachine struct {
+	WakeupSuspendSupport bool `qmp:"wakeup-suspend-support"`
+}
+
+// hostCommands returns the commands about kinds of machines and this one's own.
+func (m *Machine) hostCommands() []qmp.Command {
+	return []qmp.Command{
+		qmp.New("query-target", func(*qmp.Context, *qmp.None) (targetInfo, error) {
+			return targetInfo{"x86_64"}, nil
+		}, qmp.NoLane, qmp.Preconfig),
+		qmp.New("query-machines", func(*qmp.Context, *qmp.None) ([]machineInfo, error) {
+			return machineInfos(), nil
+		}, qmp.NoLane, qmp.Preconfig),
+		qmp.New("query-current-machine", func(*qmp.Context, *qmp.None) (currentMachine, error) {
+			_, sleeps := m.Board.(sleeper)
+			return currentMachine{sleeps}, nil
+		}),
+		qmp.New("cpu", func(c *qmp.Context, a *struct {
+			Index int64 `qmp:"index"`
+		}) (qmp.None, error) {
+			return qmp.None{}, m.setCurrentCPU(c, a.Index)
+		}, qmp.Deprecated),
+		qmp.NewAsync("inject-nmi", func(_ *qmp.Context, _ *qmp.None, r *qmp.Reply[qmp.None]) { m.injectNMI(r) }),
+		qmp.New("rtc-reset-reinjection", func(*qmp.Context, *qmp.None) (qmp.None, error) {
+			if b, ok := m.Board.(interface{ clock() *rtc.Device }); ok && b.clock() != nil {
+				b.clock().ForgetMissed()
+			}
+			return qmp.None{}, nil
+		}),
+	}
+}
+
+func machineInfos() []machineInfo {
+	list := []machineInfo{}
+	for _, b := range Boards() {
+		i := machineInfo{Name: b.Name, CPUMax: b.MaxCPUs, IsDefault: b.Default}
+		if b.Alias != "" {
+			i.Alias = &b.Alias
+		}
+		if b.RAM {
+			cpuType, ram := cpu.TypeName(b.DefaultCPU), b.Name+".ram"
+			if o, err := NewBoard(b.Name); err == nil {
+				if r, ok := o.(interface{ ramName() string }); ok {
+					ram = r.ramName()
+				}
+			}
+			i.DefaultCPUType, i.DefaultRAMID = &cpuType, &ram
+		}
+		list = append(list, i)
+	}
+	return list
+}
+
+// injectNMI raises a non-maskable interrupt on every vCPU. vCPUs are asked off
+// the lane, as one may be long in coming.
+func (m *Machine) injectNMI(r *qmp.Reply[qmp.None]) {
+	if len(m.cpus) == 0 {
+		r.Fail(qmp.Errorf("machine does not provide NMIs"))
+		return
+	}
+	cpus := slices.Clone(m.cpus)
+	m.queries.Go(func() {
+		for _, c := range cpus {
+			if err := c.do(func(v *kvm.VCPU) error { return v.NMI() }); err != nil {
+				r.Fail(err)
+				return
+			}
+		}
+		r.Return(qmp.None{})
+	})
+}
+
+// pciCommands returns the commands about the PCI bus.
+func (m *Machine) pciCommands() []qmp.Command {
+	return []qmp.Command{
+		qmp.New("query-pci", func(*qmp.Context, *qmp.None) ([]pci.BusInfo, error) {
+			list := []pci.BusInfo{}
+			if b, ok := m.Board.(interface{ pciBus() *pci.Bus }); ok && b.pciBus() != nil {
+				list = append(list, b.pciBus().Info())
+			}
+			return list, nil
+		}),
+	}
+}
