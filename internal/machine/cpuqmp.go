@@ -11,13 +11,13 @@ import (
 )
 
 type cpuDefinition struct {
-	Name                string   `qmp:"name"`
-	MigrationSafe       *bool    `qmp:"migration-safe"`
-	Static              bool     `qmp:"static"`
-	UnavailableFeatures []string `qmp:"unavailable-features"`
-	TypeName            string   `qmp:"typename"`
-	AliasOf             *string  `qmp:"alias-of"`
-	Deprecated          bool     `qmp:"deprecated"`
+	Name                string    `qmp:"name"`
+	MigrationSafe       *bool     `qmp:"migration-safe"`
+	Static              bool      `qmp:"static"`
+	UnavailableFeatures *[]string `qmp:"unavailable-features"`
+	TypeName            string    `qmp:"typename"`
+	AliasOf             *string   `qmp:"alias-of"`
+	Deprecated          bool      `qmp:"deprecated"`
 }
 
 type expansionType string
@@ -68,18 +68,19 @@ func (m *Machine) cpuDefinitions() ([]cpuDefinition, error) {
 		}
 		d := cpuDefinition{
 			Name: info.Name, TypeName: cpu.TypeName(info.Name), Static: info.Name == "base",
-			UnavailableFeatures: []string{},
 		}
 		safe := info.Name != "host" && info.Name != "max"
 		d.MigrationSafe = &safe
 		if info.AliasOf != "" {
 			d.AliasOf = &info.AliasOf
 		}
+		lacks := []string{}
 		if model, _, err := spec.Resolve(host, m.topology()); err != nil {
-			d.UnavailableFeatures = append(d.UnavailableFeatures, "kvm")
+			lacks = append(lacks, "kvm")
 		} else {
-			d.UnavailableFeatures = append(d.UnavailableFeatures, model.Unavailable...)
+			lacks = append(lacks, model.Unavailable...)
 		}
+		d.UnavailableFeatures = &lacks
 		list = append(list, d)
 	}
 	return list, nil

@@ -8,7 +8,6 @@ package yank
 
 import (
 	"slices"
-	"strings"
 	"sync"
 
 	"govmd/internal/qmp"
@@ -128,19 +127,16 @@ func (r *Registry) Yank(list ...Instance) error {
 	return nil
 }
 
-// Instances returns who can be yanked, in order, each once.
+// Instances returns who can be yanked, the newest first, each once.
 func (r *Registry) Instances() []Instance {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	list := make([]Instance, 0, len(r.entries))
-	for _, e := range r.entries {
+	for _, e := range slices.Backward(r.entries) {
 		if !slices.ContainsFunc(list, e.instance.same) {
 			list = append(list, e.instance)
 		}
 	}
-	slices.SortFunc(list, func(a, b Instance) int {
-		return strings.Compare(string(a.Type)+" "+a.name(), string(b.Type)+" "+b.name())
-	})
 	return list
 }
 

@@ -23,7 +23,7 @@ func TestCommands(t *testing.T) {
 	reg := qmp.NewRegistry()
 	reg.Add(r.Commands()...)
 	for _, s := range []struct{ command, args, want, shut string }{
-		{"query-yank", `{}`, `[{"type": "block-node", "node-name": "a"}, {"type": "chardev", "id": "a"}, {"type": "chardev", "id": "b"}, {"type": "migration"}]`, ""},
+		{"query-yank", `{}`, `[{"type": "migration"}, {"type": "block-node", "node-name": "a"}, {"type": "chardev", "id": "a"}, {"type": "chardev", "id": "b"}]`, ""},
 		{"yank", `{"instances": []}`, `{}`, ""},
 		{"yank", `{"instances": [{"type": "chardev", "id": "a"}]}`, `{}`, "a1 a2"},
 		{"yank", `{"instances": [{"type": "migration"}, {"type": "block-node", "node-name": "a"}]}`, `{}`, "migration node"},
