@@ -243,9 +243,9 @@ func (e encoder) tryScalar(dst []byte, text, typ string) ([]byte, error) {
 // tryAlternate takes the first branch that fits, a string last: anything is one.
 func (e encoder) tryAlternate(dst []byte, text string, t *entity) ([]byte, error) {
 	isString := func(m member) bool { return e.schema.typ(m.typ).json == "string" }
-	for _, strings := range []bool{false, true} {
-		for _, m := range t.members {
-			if isString(m) != strings {
+	for _, last := range []bool{false, true} {
+		for _, m := range e.schema.branches(t) {
+			if isString(m) != last {
 				continue
 			}
 			if out, err := e.tryScalar(dst, text, m.typ); err == nil {

@@ -239,7 +239,7 @@ func (s *schema) values(typ, begun string) []string {
 		return fileNames(begun)
 	case t.meta == "alternate":
 		var all []string
-		for _, m := range t.members {
+		for _, m := range s.branches(t) {
 			all = append(all, s.values(m.typ, begun)...)
 		}
 		return all

@@ -91,8 +91,17 @@ func (s *schema) membersOf(e *entity, tag string) []member {
 	return all
 }
 
+// maxNesting is how many lists of lists and the like are looked into. There are no
+// such chains but in the description of a monitor that means ill.
+const maxNesting = 8
+
 // describe returns a type in a few words for people.
-func (s *schema) describe(name string) string {
+func (s *schema) describe(name string) string { return s.describeTo(name, maxNesting) }
+
+func (s *schema) describeTo(name string, depth int) string {
+	if depth == 0 {
+		return "value"
+	}
 	switch e := s.typ(name); e.meta {
 	case "builtin":
 		switch e.json {
@@ -103,20 +112,34 @@ func (s *schema) describe(name string) string {
 		}
 		return e.json
 	case "enum":
-		if len(e.values) > 12 {
+		if len(e.values) > maxWords {
 			return "word"
 		}
 		return join(e.values, "|")
 	case "array":
-		return "list of " + s.describe(e.element)
+		return "list of " + s.describeTo(e.element, depth-1)
 	case "alternate":
 		var all []string
-		for _, m := range e.members {
-			all = append(all, s.describe(m.typ))
+		for _, m := range s.branches(e) {
+			all = append(all, s.describeTo(m.typ, depth-1))
 		}
 		return join(all, " or ")
 	case "object":
 		return "object"
 	}
 	return "value"
+}
+
+// maxWords is how many words of an enumeration are shown in a line.
+const maxWords = 12
+
+// branches returns the members of an alternate, none of which is one itself.
+func (s *schema) branches(e *entity) []member {
+	var list []member
+	for _, m := range e.members {
+		if s.typ(m.typ).meta != "alternate" {
+			list = append(list, m)
+		}
+	}
+	return list
 }

@@ -285,17 +285,18 @@ func (s *schema) help(name string, command *entity) string {
 		}
 	}
 	if ret := s.typ(command.ret); ret.meta != "object" || len(ret.members) > 0 {
-		fmt.Fprintf(&b, "returns %s\n", s.returns(command.ret))
+		fmt.Fprintf(&b, "returns %s\n", s.returns(command.ret, maxNesting))
 	}
 	return b.String()
 }
 
-func (s *schema) returns(typ string) string {
+// returns describes the type of a result.
+func (s *schema) returns(typ string, depth int) string {
 	t := s.typ(typ)
-	switch t.meta {
-	case "array":
-		return "a list of " + s.returns(t.element)
-	case "object":
+	switch {
+	case t.meta == "array" && depth > 0:
+		return "a list of " + s.returns(t.element, depth-1)
+	case t.meta == "object":
 		var names []string
 		for _, m := range t.members {
 			names = append(names, m.name)
