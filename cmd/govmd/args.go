@@ -73,7 +73,7 @@ func parseArgs(args []string) (*setup, error) {
 			return s, nil
 		}
 	}
-	return s, nil
+	return s, s.checkDaemon()
 }
 
 func findOption(name string) *optionDef {
@@ -102,8 +102,8 @@ func unknownOption(name string) error {
 
 // later are options that are known to QEMU and will be here.
 var later = []string{
-	"audiodev", "balloon", "chroot", "daemonize", "fsdev", "full-screen", "gdb", "incoming", "k", "loadvm",
-	"mtdblock", "netdev", "overcommit", "pflash", "preconfig",
-	"readconfig", "run-with", "runas", "s", "sandbox", "sd", "set", "spice", "tpmdev",
+	"audiodev", "balloon", "chroot", "fsdev", "full-screen", "gdb", "incoming", "k", "loadvm",
+	"mtdblock", "netdev", "pflash", "preconfig",
+	"run-with", "s", "sandbox", "sd", "set", "spice", "tpmdev",
 	"usb", "usbdevice", "virtfs", "vnc", "watchdog", "watchdog-action",
 }

@@ -91,9 +91,12 @@ func TestOptionForms(t *testing.T) {
 		{"-qmp tcp:h:1,server,nowait", backend, chardev.SocketConfig{Addr: sock.NewInet("h", "1"), Server: true}},
 		{"-serial unix:a,server", backend, chardev.SocketConfig{Addr: sock.NewUnix("a"), Server: true, Wait: true}},
 		{"-chardev socket,id=c,host=::1,port=5,reconnect=3", backend, chardev.SocketConfig{Addr: sock.NewInet("::1", "5"), Reconnect: 3}},
-		{"-qmp null", monitors, []monitorSetup{{"compat_monitor0", false, "-qmp null"}}},
-		{"-qmp-pretty chardev:c", monitors, []monitorSetup{{"c", true, "-qmp-pretty chardev:c"}}},
-		{"-mon c,mode=control,pretty=on", monitors, []monitorSetup{{"c", true, "-mon c,mode=control,pretty=on"}}},
+		{"-qmp null", monitors, []monitorSetup{{"compat_monitor0", false, false, "-qmp null"}}},
+		{"-qmp-pretty chardev:c", monitors, []monitorSetup{{"c", false, true, "-qmp-pretty chardev:c"}}},
+		{"-mon c", monitors, []monitorSetup{{"c", true, false, "-mon c"}}},
+		{"-monitor null", monitors, []monitorSetup{{"compat_monitor0", true, false, "-monitor null"}}},
+		{"-serial mon:null", monitors, []monitorSetup{{"serial0", true, false, "-serial mon:null"}}},
+		{"-mon c,mode=control,pretty=on", monitors, []monitorSetup{{"c", false, true, "-mon c,mode=control,pretty=on"}}},
 		{"-serial pty", backend, chardev.PTYConfig{}},
 		{"-serial pipe:a", backend, chardev.PipeConfig{Path: "a"}},
 		{"-serial /dev/ttyS0", backend, chardev.SerialConfig{Path: "/dev/ttyS0"}},
@@ -186,7 +189,7 @@ func TestDefaultSerial(t *testing.T) {
 		{"-nographic -nodefaults", nil, false},
 	} {
 		s := parse(t, c.line+" -vga none -nic none")
-		v, err := newVM(s)
+		v, err := newVM(s, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -105,6 +105,11 @@ func (v *vm) defaults(info *machine.Info) error {
 			return err
 		}
 	}
+	if !s.noDefaults && s.nographic && !s.noMonitor {
+		if err := s.defaultMonitor(); err != nil {
+			return err
+		}
+	}
 	copy(s.cfg.Serial[:], s.serials)
 	if s.debugCon != "" {
 		s.cfg.Devices = append(s.cfg.Devices, machine.DeviceConfig{
@@ -144,5 +149,20 @@ func (s *setup) defaultSerial() error {
 		cfg.Backend, cfg.Mux = chardev.StdioConfig{Signal: s.noMonitor}, !s.noMonitor
 	}
 	s.serials = []string{id}
-	return s.addChardev("-nographic", cfg)
+	if err := s.addChardev("-nographic", cfg); err != nil || !cfg.Mux {
+		return err
+	}
+	s.addMonitor(monitorSetup{chardev: id, human: true, given: "-nographic"})
+	return nil
+}
+
+// defaultMonitor is what -nographic means where the serial port is elsewhere: the
+// terminal is the monitor's, unless another has it.
+func (s *setup) defaultMonitor() error {
+	if slices.ContainsFunc(s.chardevs, func(c chardevSetup) bool { _, ok := c.Backend.(chardev.StdioConfig); return ok }) {
+		return nil
+	}
+	const id = "compat_monitor0"
+	s.addMonitor(monitorSetup{chardev: id, human: true, given: "-nographic"})
+	return s.addChardev("-nographic", chardev.Config{ID: id, Backend: chardev.StdioConfig{Signal: true}})
 }

@@ -24,7 +24,7 @@ type formatter struct{ name string }
 // Format implements logrus.Formatter.
 func (f formatter) Format(e *logrus.Entry) ([]byte, error) {
 	var b bytes.Buffer
-	b.WriteString(f.name + ": ")
+	b.WriteString(messagePrefix() + f.name + ": ")
 	switch e.Level {
 	case logrus.WarnLevel:
 		// What belongs to an option says so before it says that it is a warning.

@@ -29,6 +29,10 @@ func run(args []string) int {
 	if len(args) > 0 && args[0] == "img" {
 		return img.Main(program()+" img", args[1:], os.Stdout, os.Stderr)
 	}
+	d := asDaemon()
+	if d == nil && wantsDaemon(args) {
+		return startDaemon(os.Args)
+	}
 	s, err := parseArgs(args)
 	if err != nil {
 		return complain(err)
@@ -39,7 +43,7 @@ func run(args []string) int {
 		}
 		return 0
 	}
-	v, err := newVM(s)
+	v, err := newVM(s, d)
 	if err != nil {
 		return complain(err)
 	}
@@ -52,6 +56,6 @@ func run(args []string) int {
 
 // complain says what is wrong, in one line, and returns the exit status for it.
 func complain(err error) int {
-	fmt.Fprintf(os.Stderr, "%s: %s\n", program(), oneLine(err.Error()))
+	fmt.Fprintf(os.Stderr, "%s%s: %s\n", messagePrefix(), program(), oneLine(err.Error()))
 	return 1
 }

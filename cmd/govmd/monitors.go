@@ -39,8 +39,13 @@ func (v *vm) serveMonitors(context.Context) error {
 	v.registry.AddEvents(control.Events()...)
 	v.registry.AddEvents(runstate.Events()...)
 	v.registry.AddEvents(machine.Events()...)
+	v.makeHuman()
 	for _, m := range v.setup.monitors {
-		if _, err := v.chardevs.Attach(m.chardev, v.monitor.Frontend(monitor.Options{Pretty: m.pretty})); err != nil {
+		fe := v.monitor.Frontend(monitor.Options{Pretty: m.pretty})
+		if m.human {
+			fe = v.human.Frontend(v.isShared(m.chardev))
+		}
+		if _, err := v.chardevs.Attach(m.chardev, fe); err != nil {
 			return &usageError{m.given, err}
 		}
 	}
@@ -56,6 +61,7 @@ func (v *vm) sessionEnds(session uint64) {
 func (v *vm) closeMonitors() {
 	ctx, cancel := context.WithTimeout(context.Background(), flushTime)
 	defer cancel()
+	v.human.Close(ctx) // before its commands over QMP, which waits for them
 	v.monitor.Close(ctx)
 }
 

@@ -66,7 +66,13 @@ func (s *setup) short(given, id, text string) (string, error) {
 		return "", err
 	}
 	cfg.Mux = cfg.Mux || mux
-	return id, s.addChardev(given, cfg)
+	if err := s.addChardev(given, cfg); err != nil {
+		return "", err
+	}
+	if mux { // "mon:" before a device shares it with a monitor
+		s.addMonitor(monitorSetup{chardev: id, human: true, given: given})
+	}
+	return id, nil
 }
 
 const maxSerial = 4
@@ -101,7 +107,7 @@ func applyQMP(pretty bool) func(*setup, string, string) error {
 		if err != nil {
 			return err
 		}
-		s.addMonitor(monitorSetup{id, pretty, given})
+		s.addMonitor(monitorSetup{chardev: id, pretty: pretty, given: given})
 		return nil
 	}
 }
@@ -112,7 +118,8 @@ func (s *setup) addMonitor(m monitorSetup) {
 }
 
 var monSchema = &option.Schema{Name: "mon", Implied: "chardev", Keys: []option.Key{
-	{Name: "chardev"}, {Name: "mode", Help: "control"}, {Name: "pretty", Type: option.Bool},
+	{Name: "chardev", Help: "the character device"}, {Name: "mode", Help: "readline (for people) or control (QMP)"},
+	{Name: "pretty", Type: option.Bool, Help: "indent what QMP sends"},
 }}
 
 func applyMon(s *setup, given, text string) error {
@@ -120,24 +127,35 @@ func applyMon(s *setup, given, text string) error {
 	if err != nil || o.Help {
 		return err
 	}
+	m := monitorSetup{chardev: o.Str("chardev"), pretty: o.Bool("pretty", false), given: given}
+	switch mode := o.Str("mode"); mode {
+	case "", "readline":
+		m.human = true
+	case "control":
+	default:
+		return fmt.Errorf("Parameter 'mode' does not accept value '%s'", mode)
+	}
 	switch {
 	case !o.Has("chardev"):
 		return errors.New("Parameter 'chardev' is missing")
-	case o.Str("mode") == "" || o.Str("mode") == "readline":
-		return errors.New("a human monitor (mode=readline) is not supported yet: mode=control is")
-	case o.Str("mode") != "control":
-		return fmt.Errorf("Parameter 'mode' does not accept value '%s'", o.Str("mode"))
+	case m.human && o.Has("pretty"):
+		return errors.New("'pretty' is not compatible with HMP monitors")
 	}
-	s.addMonitor(monitorSetup{o.Str("chardev"), o.Bool("pretty", false), given})
+	s.addMonitor(m)
 	return nil
 }
 
-// applyMonitor takes -monitor, which is for humans: there can be none only.
-func applyMonitor(s *setup, _, text string) error {
-	if text != "none" && text != "null" {
-		return errors.New("a human monitor is not supported yet: 'none' is; -qmp serves programs")
+// applyMonitor takes -monitor, the human monitor.
+func applyMonitor(s *setup, given, text string) error {
+	if text == "none" {
+		s.noMonitor = true
+		return nil
 	}
-	s.noMonitor = true
+	id, err := s.short(given, fmt.Sprintf("compat_monitor%d", len(s.monitors)), strings.TrimPrefix(text, "mon:"))
+	if err != nil {
+		return err
+	}
+	s.addMonitor(monitorSetup{chardev: id, human: true, given: given})
 	return nil
 }
 

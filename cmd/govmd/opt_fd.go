@@ -1,8 +1,6 @@
 package main
 
 import (
-	"context"
-
 	"govmd/internal/fd"
 )
 
@@ -26,7 +24,7 @@ func applyAddFD(s *setup, given, text string) error {
 }
 
 // addFDs makes the sets of descriptors that the program was started with.
-func (v *vm) addFDs(context.Context) error {
+func (v *vm) addFDs() error {
 	v.fds.SetRunning(func() bool { return false }) // there is no machine yet
 	v.onClose(v.fds.Close)
 	for _, f := range v.setup.fds {

@@ -292,6 +292,7 @@ func applyName(s *setup, _, text string) error {
 	}
 	if o.Has("guest") {
 		s.cfg.Name = o.Str("guest")
+		s.nameMessages()
 	}
 	if o.Has("process") {
 		s.processName = o.Str("process")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"sync"
 
@@ -25,8 +26,12 @@ func (v *vm) writePIDFile(context.Context) (err error) {
 	if name == "" {
 		return nil
 	}
-	if v.pidFile, err = newPIDFile(name); err != nil {
-		return &usageError{"-pidfile " + name, fmt.Errorf("cannot create PID file: %w", err)}
+	path, err := filepath.Abs(name) // a daemon leaves the folder
+	if err != nil {
+		return &usageError{"-pidfile " + name, err}
+	}
+	if v.pidFile, err = newPIDFile(path); err != nil {
+		return &usageError{"-pidfile " + name, fmt.Errorf("cannot create PID file: %w", pathReason(err))}
 	}
 	v.onClose(v.pidFile.remove)
 	return nil
@@ -56,7 +61,7 @@ func lockPIDFile(name string) (p *pidFile, err error) {
 	lock := unix.Flock_t{Type: unix.F_WRLCK}
 	if err := unix.FcntlFlock(uintptr(fd), unix.F_SETLK, &lock); err != nil {
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
-			return nil, errors.New("another process has it")
+			return nil, owned(fd)
 		}
 		return nil, fmt.Errorf("cannot lock it: %w", err)
 	}
@@ -75,6 +80,15 @@ func lockPIDFile(name string) (p *pidFile, err error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// owned says who has the file that is open as fd locked.
+func owned(fd int) error {
+	lock := unix.Flock_t{Type: unix.F_WRLCK}
+	if err := unix.FcntlFlock(uintptr(fd), unix.F_GETLK, &lock); err != nil || lock.Type == unix.F_UNLCK || lock.Pid <= 0 {
+		return errors.New("another process has it") // of another PID namespace, or gone meanwhile
+	}
+	return fmt.Errorf("process %d has it", lock.Pid)
 }
 
 // current reports whether the name still means this file.

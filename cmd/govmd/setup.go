@@ -35,13 +35,18 @@ type setup struct {
 	logFile     string
 	logItems    string
 	processName string
-	paused      bool // -S
-	noDefaults  bool
-	nographic   bool
-	display     string // "default" or "none"
-	vga, nic    string // "" or "none"
-	warnings    []string
-	help        func() error // prints what was asked for instead of running
+	runAs       *identity // -runas; nil to stay who we are
+	daemonize   bool
+	memLock     bool // -overcommit mem-lock=on
+	// guestInMessages is -msg guest-name=on.
+	guestInMessages bool
+	paused          bool // -S
+	noDefaults      bool
+	nographic       bool
+	display         string // "default" or "none"
+	vga, nic        string // "" or "none"
+	warnings        []string
+	help            func() error // prints what was asked for instead of running
 }
 
 // chardevSetup is a character device and the option that asks for it.
@@ -52,6 +57,7 @@ type chardevSetup struct {
 
 type monitorSetup struct {
 	chardev string
+	human   bool // mode=readline
 	pretty  bool
 	given   string
 }

@@ -60,10 +60,10 @@ func init() {
 		{"serial", "DEV", "serial port: stdio, mon:stdio, pty, null, none, file:PATH, pipe:PATH, unix:PATH, tcp:HOST:PORT, telnet:HOST:PORT, udp:HOST:PORT, /dev/ttyX or chardev:ID", applySerial},
 		{"echr", "CHAR", "key that introduces the commands of a shared terminal, as a number; 1 (C-a) unless given", applyEscape},
 		{"debugcon", "DEV", "debug console, on port 0xe9", applyDebugCon},
-		{"mon", "[chardev=]ID,mode=control[,pretty=on|off]", "QMP monitor on a character device", applyMon},
+		{"mon", "[chardev=]ID[,mode=readline|control][,pretty=on|off]", "monitor on a character device: for people, or with mode=control QMP", applyMon},
 		{"qmp", "DEV", "QMP monitor, such as unix:PATH,server=on,wait=off", applyQMP(false)},
 		{"qmp-pretty", "DEV", "the same with indented output", applyQMP(true)},
-		{"monitor", "none", "human monitor: not there yet", applyMonitor},
+		{"monitor", "DEV", "human monitor: stdio, unix:PATH, tcp:HOST:PORT, ... or none", applyMonitor},
 		{"parallel", "none", "parallel port: there is none", only("none", "null")},
 		{"qtest", "DEV", "serve the qtest protocol there; goes with -accel qtest", text(func(s *setup) *string { return &s.qtest })},
 
@@ -83,11 +83,12 @@ func init() {
 		{"no-hpet", "", "no event timer: the same as -machine hpet=off", flag(func(s *setup) { s.setMachine("hpet", "off") })},
 		{"no-acpi", "", "no ACPI: the same as -machine acpi=off", flag(func(s *setup) { s.setMachine("acpi", "off") })},
 
-		{"pidfile", "FILE", "write the process id to FILE, which goes away at the end", text(func(s *setup) *string { return &s.pidFile })},
-		{"D", "FILE", "where what -d turns on is logged, instead of standard error", text(func(s *setup) *string { return &s.logFile })},
+		{"pidfile", "FILE", "write the process id to FILE, which is locked, and goes away at the end", text(func(s *setup) *string { return &s.pidFile })},
+		{"D", "FILE", "where what -d turns on is logged, instead of standard error; SIGUSR1 opens it anew", text(func(s *setup) *string { return &s.logFile })},
 		{"trace", "[enable=]PATTERN[,events=FILE][,file=FILE]", "enable the trace points whose names match PATTERN, or a line of FILE; 'help' lists them", applyTrace},
 		{"d", "ITEM[,ITEM...]", "what to log; 'help' lists items", applyLogItems},
 	}
+	options = append(options, serviceOptions...)
 }
 
 // flag is an option without an argument.

@@ -19,6 +19,7 @@ import (
 	"govmd/internal/lane"
 	"govmd/internal/machine"
 	"govmd/internal/monitor"
+	"govmd/internal/monitor/human"
 	"govmd/internal/object"
 	"govmd/internal/qmp"
 	"govmd/internal/runstate"
@@ -38,9 +39,13 @@ type vm struct {
 	objects  object.Collection // /objects
 	registry *qmp.Registry
 	monitor  *monitor.Monitor
+	human    *human.Monitor
 	machine  *machine.Machine
 	control  *control.Control // of images and drives; nil before they are opened
 	pidFile  *pidFile
+	logFile  *logFile  // of -D; nil for none
+	daemon   *daemon   // nil when we are none
+	notifier *notifier // nil when nobody wants to hear
 	// interrupt ends the program, whether there is a machine yet or not. It is
 	// set before anybody is there who could call it.
 	interrupt context.CancelCauseFunc
@@ -48,8 +53,14 @@ type vm struct {
 }
 
 // newVM turns what was asked for into a configuration.
-func newVM(s *setup) (*vm, error) {
-	v := &vm{setup: s, lane: lane.New()}
+func newVM(s *setup, d *daemon) (v *vm, err error) {
+	v = &vm{setup: s, lane: lane.New(), daemon: d}
+	if v.notifier, err = newNotifier(); err != nil {
+		return nil, err
+	}
+	if err := v.addFDs(); err != nil { // the log may be one of them
+		return nil, err
+	}
 	if err := v.openLog(); err != nil {
 		return nil, err
 	}
@@ -65,11 +76,11 @@ func newVM(s *setup) (*vm, error) {
 func (v *vm) openLog() error {
 	var w io.Writer = os.Stderr
 	if name := v.setup.logFile; name != "" {
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+		f, err := openLogFile(&v.fds, name)
 		if err != nil {
 			return &usageError{"-D " + name, pathReason(err)}
 		}
-		w = f
+		v.logFile, w = f, f
 	}
 	v.log = newLogger(w, os.Stderr)
 	v.log.SetLevel(logLevel(v.setup.logItems))
@@ -84,6 +95,7 @@ func (v *vm) live() (code int, err error) {
 	v.interrupt = interrupt
 	defer interrupt(nil)
 	defer v.watchSignals()()
+	defer v.watchLogSignal()()
 	defer v.close()
 	if err := v.build(ctx); err != nil {
 		return 1, err
@@ -98,8 +110,8 @@ func (v *vm) onClose(fn func()) { v.undo = append(v.undo, fn) }
 func (v *vm) build(ctx context.Context) error {
 	go v.lane.Run()
 	for _, step := range []func(context.Context) error{
-		v.nameProcess, v.addFDs, v.writePIDFile, v.onLane(v.makeObjects), v.openChardevs,
-		v.onLane(v.makeMachine), v.serveMonitors, v.serveQtest, v.onLane(v.start),
+		v.nameProcess, v.writePIDFile, v.lockMemory, v.onLane(v.makeObjects), v.openChardevs,
+		v.onLane(v.makeMachine), v.serve, v.announce,
 	} {
 		err := step(ctx)
 		switch {
@@ -113,6 +125,22 @@ func (v *vm) build(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// serve lets clients in and the machine run. That is one function on the lane: no
+// client's command comes in between.
+func (v *vm) serve(ctx context.Context) error {
+	return v.onLane(func() error {
+		for _, step := range []func(context.Context) error{v.serveMonitors, v.serveQtest, v.dropPrivileges} {
+			if err := step(ctx); err != nil {
+				return err
+			}
+		}
+		if ctx.Err() != nil {
+			return nil // the program is to end
+		}
+		return v.start()
+	})(ctx)
 }
 
 // onLane returns fn as a step that runs on the control lane.
@@ -187,6 +215,7 @@ func (v *vm) status(cause runstate.Cause) (code int, err error) {
 // asks anything of the machine.
 func (v *vm) close() {
 	defer v.endBy(endTime)()
+	_ = v.notifier.send("STOPPING=1") // who does not hear it sees the end
 	if v.monitor != nil {
 		v.closeMonitors()
 	}

@@ -49,6 +49,10 @@ func (m *VM) EnableCap(c Cap, args ...uint64) error {
 	return nil
 }
 
+// DisableExitsIdle is what CapX86DisableExits has for vCPUs that wait
+// (KVM_X86_DISABLE_EXITS_*): MWAIT, HLT, PAUSE and C-states.
+const DisableExitsIdle = 1<<0 | 1<<1 | 1<<2 | 1<<3
+
 // MaxVCPUs returns how many vCPUs a machine can have.
 func (m *VM) MaxVCPUs() int {
 	if n := m.Check(CapMaxVCPUs); n > 0 {

@@ -32,6 +32,9 @@ type Config struct {
 	MemPath       string // file or directory that RAM is in, "" for none
 	MemPrealloc   bool   // RAM is allocated at once
 	NUMA          NUMA
+	// CPUPM leaves HLT, PAUSE and MWAIT to the guest, whose idle vCPUs then keep
+	// their CPUs (-overcommit cpu-pm=on). It is KVM's alone.
+	CPUPM bool
 
 	RTC  RTC
 	Boot boot.Order

@@ -48,6 +48,9 @@ func (m *Machine) chooseAccel() error {
 			return fmt.Errorf("failed to initialize kvm: %w", err)
 		}
 		m.Accel, m.Env.MSI, m.Env.KVM = a, a.MSI(), true
+		if m.CPUPM {
+			return a.LeaveIdle()
+		}
 		return nil
 	case "qtest":
 		a := accel.NewQtest(m.log())

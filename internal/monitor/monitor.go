@@ -105,6 +105,10 @@ func (m *Monitor) ServeConn(conn Conn, opts Options) {
 	m.mu.Unlock()
 }
 
+// NextID returns an ID for a session that is not one of m's but of a monitor of
+// another kind.
+func (m *Monitor) NextID() uint64 { return m.lastID.Add(1) }
+
 func (m *Monitor) snapshot() []*Session {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -27,43 +27,57 @@ func (c *Controller) Commands() []qmp.Command {
 		qmp.New("query-status", func(*qmp.Context, *qmp.None) (StatusInfo, error) {
 			return StatusInfo{Running: c.Running(), Status: c.State()}, nil
 		}, qmp.Preconfig),
-		qmp.New("stop", func(*qmp.Context, *qmp.None) (qmp.None, error) {
-			if !c.Running() {
-				return qmp.None{}, nil // nor does it stop a guest that sleeps in S3
-			}
-			return qmp.None{}, c.Stop(Paused)
-		}),
-		qmp.New("cont", func(*qmp.Context, *qmp.None) (qmp.None, error) { return qmp.None{}, c.cont() }),
-		qmp.New("system_reset", func(*qmp.Context, *qmp.None) (qmp.None, error) {
-			c.RequestReset(CauseHostQMPReset)
-			c.serve()
-			return qmp.None{}, nil
-		}),
-		qmp.New("system_powerdown", func(*qmp.Context, *qmp.None) (qmp.None, error) {
-			c.RequestPowerdown()
-			c.serve()
-			return qmp.None{}, nil
-		}),
-		qmp.New("system_wakeup", func(*qmp.Context, *qmp.None) (qmp.None, error) {
-			if c.hooks.Wakeup == nil {
-				return qmp.None{}, qmp.Errorf("wake-up from suspend is not supported by this guest")
-			}
-			if c.State() != Suspended {
-				return qmp.None{}, qmp.Errorf("Unable to wake up: guest is not in suspended state")
-			}
-			c.RequestWakeup(WakeOther)
-			c.serve()
-			return qmp.None{}, nil
-		}),
+		command("stop", c.stop),
+		command("cont", c.cont),
+		command("system_reset", c.systemReset),
+		command("system_powerdown", c.systemPowerdown),
+		command("system_wakeup", c.systemWakeup),
 		qmp.New("set-action", func(_ *qmp.Context, a *actionArgs) (qmp.None, error) {
 			return qmp.None{}, c.setAction(a)
 		}, qmp.Preconfig),
-		qmp.New("quit", func(*qmp.Context, *qmp.None) (qmp.None, error) {
-			c.RequestShutdown(CauseHostQMPQuit)
-			c.serve()
-			return qmp.None{}, nil
-		}, qmp.Preconfig),
+		command("quit", func() error { c.quit(); return nil }, qmp.Preconfig),
 	}
+}
+
+// command returns a command without arguments and result.
+func command(name string, fn func() error, opts ...qmp.Option) qmp.Command {
+	return qmp.New(name, func(*qmp.Context, *qmp.None) (qmp.None, error) { return qmp.None{}, fn() }, opts...)
+}
+
+func (c *Controller) stop() error {
+	if !c.Running() {
+		return nil // nor does it stop a guest that sleeps in S3
+	}
+	return c.Stop(Paused)
+}
+
+func (c *Controller) systemReset() error {
+	c.RequestReset(CauseHostQMPReset)
+	c.serve()
+	return nil
+}
+
+func (c *Controller) systemPowerdown() error {
+	c.RequestPowerdown()
+	c.serve()
+	return nil
+}
+
+func (c *Controller) systemWakeup() error {
+	if c.hooks.Wakeup == nil {
+		return qmp.Errorf("wake-up from suspend is not supported by this guest")
+	}
+	if c.State() != Suspended {
+		return qmp.Errorf("Unable to wake up: guest is not in suspended state")
+	}
+	c.RequestWakeup(WakeOther)
+	c.serve()
+	return nil
+}
+
+func (c *Controller) quit() {
+	c.RequestShutdown(CauseHostQMPQuit)
+	c.serve()
 }
 
 type rebootAction string

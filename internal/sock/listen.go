@@ -51,6 +51,15 @@ func CommandLineFD(name string) (int, error) {
 type Listener struct {
 	net.Listener
 	keepAlive bool
+	remove    func() // of the name; nil where the listener does that
+}
+
+// Close ends listening.
+func (l *Listener) Close() error {
+	if l.remove != nil {
+		l.remove()
+	}
+	return l.Listener.Close()
 }
 
 // Accept waits for a connection.
@@ -127,7 +136,15 @@ func listenUnix(ctx context.Context, u *Unix) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("Failed to bind socket to %s: %w", u.Path, reason(ctx, err))
 	}
-	return &Listener{Listener: l}, nil
+	out := &Listener{Listener: l}
+	if ul, ok := l.(*net.UnixListener); ok && !on(u.Abstract) && !filepath.IsAbs(name) {
+		// The folder may be another when it is closed: a daemon leaves it.
+		if abs, err := filepath.Abs(name); err == nil {
+			ul.SetUnlinkOnClose(false)
+			out.remove = sync.OnceFunc(func() { _ = os.Remove(abs) })
+		}
+	}
+	return out, nil
 }
 
 func freePath() (string, error) {
@@ -155,7 +172,7 @@ func listenInet(ctx context.Context, i *Inet) (*Listener, error) {
 		for _, h := range hosts {
 			l, e := lc.Listen(ctx, "tcp"+fam, net.JoinHostPort(h, strconv.Itoa(port)))
 			if e == nil {
-				return &Listener{l, on(i.KeepAlive)}, nil
+				return &Listener{Listener: l, keepAlive: on(i.KeepAlive)}, nil
 			}
 			if err = reason(ctx, e); ctx.Err() != nil {
 				return nil, err

@@ -315,7 +315,7 @@ func TestPIDFile(t *testing.T) {
 	p := begin(t, "-M", "none", "-qmp", qmpSocket, "-pidfile", "pid")
 	p.dialQMP("qmp")
 	got := runIn(t, p.dir, "-M", "none", "-nodefaults", "-pidfile", "pid")
-	if want := "govmd: -pidfile pid: cannot create PID file: another process has it\n"; got.status != 1 || got.stderr != want {
+	if want := "govmd: -pidfile pid: cannot create PID file: process " + strconv.Itoa(p.cmd.Process.Pid) + " has it\n"; got.status != 1 || got.stderr != want {
 		t.Errorf("a second process: status %d, %q, want %q", got.status, got.stderr, want)
 	}
 	if _, err := os.Stat(p.path("pid")); err != nil {

@@ -2,6 +2,7 @@ package accel
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -98,6 +99,19 @@ func NewKVM(log *logrus.Logger, pit bool) (a *KVM, err error) {
 	}
 	a.pins = a.router.pins()
 	return a, nil
+}
+
+// LeaveIdle has vCPUs that wait, by HLT, PAUSE or MWAIT, stay on their CPUs as far as
+// this KVM can do that. It comes before the first vCPU.
+func (a *KVM) LeaveIdle() error {
+	exits := a.VM.Check(kvm.CapX86DisableExits) & kvm.DisableExitsIdle
+	if exits == 0 {
+		return errors.New("guest stopping CPU not supported: KVM cannot leave idle vCPUs on their CPUs (cpu-pm=on)")
+	}
+	if err := a.VM.EnableCap(kvm.CapX86DisableExits, uint64(exits)); err != nil {
+		return fmt.Errorf("guest stopping CPU not supported: %w", err)
+	}
+	return nil
 }
 
 // Name implements Accel.

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"govmd/internal/fd"
+)
+
+// logFile is what -D names. It is appended to, so that whoever rotates logs may
+// copy and cut it, and opened anew when it was renamed and SIGUSR1 says so.
+type logFile struct {
+	name string
+	fds  *fd.Table
+
+	mu     sync.Mutex // guards what follows
+	file   *fd.File
+	stderr bool // standard error is the same file
+}
+
+// logMode is for a file that says what guests and clients do.
+const logMode = 0o640
+
+// openLogFile empties the file or makes it. %d in its name is the process id. A
+// relative name is of the present folder from then on.
+func openLogFile(fds *fd.Table, name string) (*logFile, error) {
+	name = strings.Replace(name, "%d", strconv.Itoa(os.Getpid()), 1)
+	if !fd.IsSet(name) {
+		abs, err := filepath.Abs(name)
+		if err != nil {
+			return nil, err
+		}
+		name = abs
+	}
+	l := &logFile{name: name, fds: fds}
+	var err error
+	l.file, err = l.open(unix.O_TRUNC)
+	return l, err
+}
+
+func (l *logFile) open(flags int) (*fd.File, error) {
+	return l.fds.Open(l.name, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|flags, logMode)
+}
+
+// Write implements io.Writer.
+func (l *logFile) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.file.Write(p)
+}
+
+// takeStderr has standard error go to the log too, now and after each reopening.
+func (l *logFile) takeStderr() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stderr = true
+	return l.copyStderr()
+}
+
+// copyStderr is called with the lock held.
+func (l *logFile) copyStderr() error {
+	if !l.stderr {
+		return nil
+	}
+	return unix.Dup3(int(l.file.Fd()), 2, 0)
+}
+
+// reopen opens the file under its name. When that fails the old one is kept.
+func (l *logFile) reopen() error {
+	f, err := l.open(0)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := l.file
+	l.file = f
+	err = l.copyStderr()
+	_ = old.Close()
+	return err
+}
+
+// watchLogSignal has SIGUSR1 open the log anew, as log rotation wants it; stop
+// ends the watch. Without a log the signal does nothing.
+func (v *vm) watchLogSignal() (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGUSR1)
+	over, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-signals:
+				v.reopenLogs()
+			case <-over:
+				return
+			}
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(over)
+		<-done
+	}
+}
+
+func (v *vm) reopenLogs() {
+	if v.logFile == nil {
+		return
+	}
+	if err := v.logFile.reopen(); err != nil {
+		v.log.Warnf("-D %s: cannot open the log anew, so the old one goes on: %v", v.logFile.name, pathReason(err))
+	}
+}
