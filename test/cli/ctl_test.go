@@ -122,3 +122,43 @@ func TestCtlEvents(t *testing.T) {
 	}
 	p.expectEnd(0)
 }
+
+// It is a client of QMP, not of govmd: QEMU's types are those of its own schema.
+func TestCtlOfQEMU(t *testing.T) {
+	qemu, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		t.Skip(err)
+	}
+	p := beginProgram(t, qemu, nil, "-S", "-M", "pc", "-accel", "tcg", "-qmp", qmpSocket, "-device", "virtio-serial-pci",
+		"-chardev", "socket,id=serial0,path=con,server=on,wait=off", "-serial", "chardev:serial0")
+	p.dialQMP("qmp").Close()
+	for _, c := range []struct {
+		args, stdout, stderr string
+		status               int
+	}{
+		{"./qmp status", "prelaunch\n", "", 6},
+		{"./qmp device_add driver=virtio-rng-pci id=r max-bytes=1024 period=1000", "", "", 0},
+		{"./qmp qom-get path=/machine/peripheral/r property=max-bytes", "1024\n", "", 0},
+		{"./qmp qom-set path=/machine property=graphics value=false", "", "", 0},
+		{"./qmp qom-get path=/machine property=graphics", "false\n", "", 0},
+		{"./qmp blockdev-add driver=null-co node-name=n size=1M read-zeroes=on", "", "", 0},
+		{"./qmp human-monitor-command command-line=info\tchardev", "compat_monitor0: filename=unix:qmp,server=on\n" +
+			"serial0: filename=disconnected:unix:con,server=on\n", "", 0},
+		{"./qmp blockdev-add driver=nullco", "", "did you mean 'null-co'?", 2},
+		{"--complete ./qmp blockdev-add driver=qcow2 file.dr", "file.driver=\n", "", 0},
+		{"--complete ./qmp blockdev-add driver=qcow2 file.driver=ftp", "file.driver=ftp\nfile.driver=ftps\n", "", 0},
+		{"--complete ./qmp migrate-set-parameters c", "compress-level=\ncompress-threads=\ncompress-wait-thread=\n" +
+			"cpu-throttle-initial=\ncpu-throttle-increment=\ncpu-throttle-tailslow=\n", "", 0},
+		{"./qmp powerdown --wait 60 --force", "", "", 0}, // it is paused, and hears nothing
+	} {
+		words := strings.Fields(strings.ReplaceAll(c.args, "\t", "\x00"))
+		for i := range words {
+			words[i] = strings.ReplaceAll(words[i], "\x00", " ")
+		}
+		got := ctl(t, p.dir, words...)
+		if got.stdout != c.stdout || got.status != c.status || !strings.Contains(got.stderr, c.stderr) {
+			t.Errorf("%s: %+v", c.args, got)
+		}
+	}
+	p.expectEnd(0)
+}
