@@ -52,7 +52,7 @@ func main() {
 		kernel = flag.String("kernel", "", "`folder` of the unpacked kernel")
 	)
 	flag.Parse()
-	all := slices.Concat(startBenchmarks(), memoryBenchmarks(), qmpBenchmarks(), exitBenchmarks(), bootBenchmarks(*kernel, *guest))
+	all := slices.Concat(startBenchmarks(), memoryBenchmarks(), qmpBenchmarks(), monitorBenchmarks(), exitBenchmarks(), bootBenchmarks(*kernel, *guest))
 	if *list {
 		for _, b := range all {
 			fmt.Printf("%s (%s, %d runs)\n", b.name, b.unit, b.runs)

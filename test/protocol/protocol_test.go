@@ -35,6 +35,12 @@ func start(t *testing.T, program string) *session {
 // startWith is start for a program with options of its own.
 func startWith(t *testing.T, program string, options []string) *session {
 	t.Helper()
+	return startCommand(t, program, options, func(*exec.Cmd) {})
+}
+
+// startCommand is startWith, where prepare has a look at the command before.
+func startCommand(t *testing.T, program string, options []string, prepare func(*exec.Cmd)) *session {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "qmp")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
@@ -44,6 +50,7 @@ func startWith(t *testing.T, program string, options []string) *session {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	cmd := exec.CommandContext(ctx, program, append(slices.Clone(options), "-qmp", "unix:"+path)...)
 	cmd.Stderr = os.Stderr
+	prepare(cmd)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
