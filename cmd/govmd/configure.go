@@ -128,7 +128,9 @@ func (v *vm) defaults(info *machine.Info) error {
 	if s.nic == "" {
 		missing = append(missing, "network card (-nic none)")
 	}
-	missing = append(missing, "floppy drive (-nodefaults)")
+	if len(missing) == 0 {
+		return nil
+	}
 	v.log.Infof("of this machine's default devices these are not there yet and left out: %s", strings.Join(missing, ", "))
 	return nil
 }

@@ -11,17 +11,26 @@ import (
 // CD-ROM drive unasked.
 var replacesCD = []string{"ide-cd", "ide-hd", "scsi-cd", "scsi-hd"}
 
+// replacesFloppy are those with which a user has thought of floppies.
+var replacesFloppy = []string{"isa-fdc", "floppy"}
+
 // defaultDrives makes the drives that a PC has unless told otherwise: an empty
-// CD-ROM drive.
+// CD-ROM drive and an empty floppy drive.
 func (v *vm) defaultDrives(g *block.Graph) error {
 	s := v.setup
 	if s.noDefaults || v.cfg.Board.Info().Alias != "pc" {
 		return nil
 	}
 	if !s.hasDevice(replacesCD...) {
-		return v.defaultDrive(g, driveOptions{
+		err := v.defaultDrive(g, driveOptions{
 			LegacyDrive: block.LegacyDrive{Interface: "ide", Media: "cdrom"}, index: 2, set: block.Settings{ReadOnly: true},
 		})
+		if err != nil {
+			return err
+		}
+	}
+	if !s.hasDevice(replacesFloppy...) {
+		return v.defaultDrive(g, driveOptions{LegacyDrive: block.LegacyDrive{Interface: "floppy", Media: "disk"}, index: 0})
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package machine
 
 import (
 	"govmd/internal/device"
+	"govmd/internal/device/fdc"
 	"govmd/internal/device/fwcfg"
 	"govmd/internal/device/hpet"
 	"govmd/internal/device/i440fx"
@@ -28,6 +29,7 @@ type PC struct {
 	layout
 	host   *i440fx.Host
 	piix3  *piix.PIIX3
+	fdc    *fdc.Controller
 	pm     *piix.PIIX4PM
 	ide    ide.Function
 	isaBus *device.Bus
@@ -148,6 +150,9 @@ func (p *PC) plugISA(m *Machine) (err error) {
 			return err
 		}
 	}
+	if p.fdc, err = m.plugFloppies(p.isaBus); err != nil {
+		return err
+	}
 	p.uarts, err = m.plugSerial(p.isaBus, len(p.uarts))
 	return err
 }
@@ -186,7 +191,11 @@ func (p *PC) finish(m *Machine) error {
 		parts.setup = func() { p.setupChips(m) }
 	}
 	fillDisks(p.rtc, p.ide)
-	return m.completeBoot(parts)
+	if err := m.completeBoot(parts); err != nil {
+		return err
+	}
+	fillFloppies(p.rtc, p.fdc)
+	return nil
 }
 
 // sleepThere marks the sleep states that there are in etc/system-states.
@@ -198,7 +207,7 @@ func (p *PC) acpiTables(m *Machine) (*acpi.Tables, error) {
 		CPUs: m.acpiCPUs(), PM: acpi.DefaultPM, Reset: acpi.PIIXReset,
 		PCIWindows: []acpi.Range{{First: p.below, Last: 0xfebfffff}},
 		Extra:      m.numaTables(p.layout),
-		HPET:       p.hpetID, Keyboard: true, Mouse: true, Serial: p.uarts, FWCfgPorts: 12,
+		HPET:       p.hpetID, Floppy: true, Keyboard: true, Mouse: true, Serial: p.uarts, FWCfgPorts: 12,
 		S3: states[3]&sleepThere != 0, S4: states[4]&sleepThere != 0, S4Type: states[4] &^ sleepThere,
 	}
 	if size := p.host.Hole64Size(); size > 0 {
