@@ -56,6 +56,7 @@ func (v *vm) configure() error {
 	s.cfg.Lane, s.cfg.Events, s.cfg.Log = v.lane, &v.bus, v.log
 	s.cfg.Chardevs = &v.chardevs
 	s.cfg.Objects = &v.objects
+	s.cfg.Yanks = &v.yanks
 	s.cfg.Files, s.cfg.OpenDrives = &v.fds, v.openDrives
 	if err := v.defaults(info); err != nil {
 		return err

@@ -27,6 +27,9 @@ type Env struct {
 	OpenFD func(name string, flags int, mode uint32) (int, error)
 	// CloseFD closes what OpenFD has opened; nil just closes it.
 	CloseFD func(fd int) error
+	// Yankable makes it known how the connections of a node can be cut, until the
+	// function that it returns is called. cut may be called from any goroutine.
+	Yankable func(node string, cut func()) (unregister func())
 	// Secret returns the data of the secret object of that ID.
 	Secret func(id string) ([]byte, error)
 	// ThrottleGroup returns the object throttle-group of that ID, nil if there is none.

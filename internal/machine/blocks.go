@@ -7,6 +7,7 @@ import (
 	"govmd/internal/object"
 	"govmd/internal/sock"
 	"govmd/internal/throttle"
+	"govmd/internal/yank"
 )
 
 // makeBlocks makes the block layer's graph, which is empty at first and ends after
@@ -29,6 +30,9 @@ func (m *Machine) makeBlocks(clocks *clock.Set) {
 			g, _ := cfg.Objects.Find(id).(*throttle.Group)
 			return g
 		},
+	}
+	if cfg.Yanks != nil {
+		env.Yankable = func(node string, cut func()) func() { return cfg.Yanks.Register(yank.BlockNode(node), cut) }
 	}
 	if cfg.Files != nil {
 		env.OpenFD, env.CloseFD = cfg.Files.OpenFD, cfg.Files.CloseFD

@@ -13,6 +13,7 @@ import (
 	"govmd/internal/machine/smbios"
 	"govmd/internal/object"
 	"govmd/internal/runstate"
+	"govmd/internal/yank"
 )
 
 // Config is what a machine is made from. Options have been read and checked as
@@ -62,6 +63,8 @@ type Config struct {
 	Log    *logrus.Logger
 
 	Chardevs *chardev.Registry
+	// Yanks knows whose connections can be cut; nil for nobody.
+	Yanks *yank.Registry
 	// Files opens files whose names may stand for descriptors.
 	Files *fd.Table
 	// OpenDrives opens the images and drives that devices are to find, and returns

@@ -2,11 +2,10 @@ package machine
 
 import (
 	"errors"
-	"fmt"
 
+	"govmd/internal/kvm"
 	"govmd/internal/machine/accel"
 	"govmd/internal/machine/cpu"
-	"govmd/internal/object"
 	"govmd/internal/qmp"
 )
 
@@ -47,13 +46,25 @@ func (m *Machine) cpuModelCommands() []qmp.Command {
 	}
 }
 
-// cpuHost returns what the host's processor can be for guests; nil where nothing executes.
+// cpuHost returns what the host's processor can be for guests; nil where nothing
+// executes. The machine "none" has no accelerator, but is asked what there would be:
+// that is what management programs start it for.
 func (m *Machine) cpuHost() (*cpu.Host, error) {
 	if a, ok := m.Accel.(*accel.KVM); ok {
 		return cpu.NewHost(a.System)
 	}
-	return nil, nil
+	if m.Accel != nil || m.Config.Accel == "qtest" {
+		return nil, nil
+	}
+	sys, err := kvm.Open(kvmDevice)
+	if err != nil {
+		return nil, nil // models that need KVM are told to be unavailable
+	}
+	h, err := cpu.NewHost(sys)
+	return h, errors.Join(err, sys.Close())
 }
+
+const kvmDevice = "/dev/kvm"
 
 func (m *Machine) cpuDefinitions() ([]cpuDefinition, error) {
 	host, err := m.cpuHost()
@@ -75,9 +86,12 @@ func (m *Machine) cpuDefinitions() ([]cpuDefinition, error) {
 			d.AliasOf = &info.AliasOf
 		}
 		lacks := []string{}
-		if model, _, err := spec.Resolve(host, m.topology()); err != nil {
+		switch model, _, err := spec.Resolve(host, cpu.Topology{}); {
+		case errors.Is(err, cpu.ErrNeedsKVM):
 			lacks = append(lacks, "kvm")
-		} else {
+		case err != nil:
+			return nil, err
+		default:
 			lacks = append(lacks, model.Unavailable...)
 		}
 		d.UnavailableFeatures = &lacks
@@ -94,11 +108,7 @@ func (m *Machine) expandCPU(a *expansionArgs) (e expansion, err error) {
 		return e, qmp.Errorf("CPU model '%s' not found", a.Model.Name)
 	}
 	for _, p := range a.Model.Props.Members() {
-		text, err := propText(p)
-		if err == nil {
-			err = spec.Set(p.Name, text)
-		}
-		if err != nil {
+		if err := spec.SetValue(p.Name, p.Value); err != nil {
 			return e, err
 		}
 	}
@@ -106,51 +116,17 @@ func (m *Machine) expandCPU(a *expansionArgs) (e expansion, err error) {
 	if err != nil {
 		return e, err
 	}
-	model, _, err := spec.Resolve(host, m.topology())
+	model, _, err := spec.Resolve(host, cpu.Topology{})
 	if err != nil && !errors.Is(err, cpu.ErrEnforce) || model == nil {
 		return e, err
 	}
-	props := &qmp.Object{}
-	for _, name := range cpu.FeatureNames() {
-		props.Add(name, model.Features.Has(name))
-	}
+	name, values := a.Model.Name, model.Properties()
 	if a.Type == "static" {
-		// What a feature does not say has to be said besides.
-		family, number, stepping := model.Identity()
-		props.Add("vendor", model.Vendor)
-		props.Add("family", int64(family))
-		props.Add("model", int64(number))
-		props.Add("stepping", int64(stepping))
-		props.Add("model-id", model.ModelID)
-		props.Add("pmu", model.PMU)
-		return expansion{cpuModel{"base", props}}, nil
+		name, values = "base", model.StaticProperties()
 	}
-	shown := &VCPU{m: &Machine{model: model}}
-	for _, p := range cpuProperties() {
-		switch p.Name {
-		case "apic-id", "node-id", "socket-id", "die-id", "core-id", "thread-id":
-			continue // of a vCPU, not of a model
-		}
-		if _, have := props.Get(p.Name); have {
-			continue
-		}
-		props.Add(p.Name, p.Get(object.Object(shown)))
+	props := &qmp.Object{}
+	for _, v := range values {
+		props.Add(v.Name, v.Value)
 	}
-	return expansion{cpuModel{a.Model.Name, props}}, nil
-}
-
-// propText is a property's value as option text has it.
-func propText(p qmp.Member) (string, error) {
-	switch v := p.Value.(type) {
-	case string:
-		return v, nil
-	case bool:
-		if v {
-			return "on", nil
-		}
-		return "off", nil
-	case int64, uint64:
-		return fmt.Sprint(v), nil
-	}
-	return "", qmp.Errorf("Invalid parameter type for '%s', expected: a boolean, number or string", p.Name)
+	return expansion{cpuModel{name, props}}, nil
 }

@@ -65,22 +65,24 @@ func machineInfos() []machineInfo {
 		if b.Alias != "" {
 			i.Alias = &b.Alias
 		}
-		if b.RAM {
-			cpuType, ram := cpu.TypeName(b.DefaultCPU), b.Name+".ram"
-			if o, err := NewBoard(b.Name); err == nil {
-				if r, ok := o.(interface{ ramName() string }); ok {
-					ram = r.ramName()
-				}
+		ram := "ram"
+		if o, err := NewBoard(b.Name); err == nil {
+			if r, ok := o.(interface{ ramName() string }); ok {
+				ram = r.ramName()
 			}
-			i.DefaultCPUType, i.DefaultRAMID = &cpuType, &ram
+		}
+		i.DefaultRAMID = &ram
+		if b.RAM {
+			cpuType := cpu.TypeName(b.DefaultCPU)
+			i.DefaultCPUType = &cpuType
 		}
 		list = append(list, i)
 	}
 	return list
 }
 
-// injectNMI raises a non-maskable interrupt on every vCPU. vCPUs are asked off
-// the lane, as one may be long in coming.
+// injectNMI pulses LINT1 of every vCPU, as the NMI button of a PC does. vCPUs are
+// asked off the lane, as one may be long in coming.
 func (m *Machine) injectNMI(r *qmp.Reply[qmp.None]) {
 	if len(m.cpus) == 0 {
 		r.Fail(qmp.Errorf("machine does not provide NMIs"))
@@ -89,7 +91,7 @@ func (m *Machine) injectNMI(r *qmp.Reply[qmp.None]) {
 	cpus := slices.Clone(m.cpus)
 	m.queries.Go(func() {
 		for _, c := range cpus {
-			if err := c.do(func(v *kvm.VCPU) error { return v.NMI() }); err != nil {
+			if err := c.do(pulseLINT1); err != nil {
 				r.Fail(err)
 				return
 			}
@@ -97,6 +99,28 @@ func (m *Machine) injectNMI(r *qmp.Reply[qmp.None]) {
 		r.Return(qmp.None{})
 	})
 }
+
+// Fields of a local vector table entry (SDM volume 3, section 11.5.1).
+const (
+	lvtMasked      = 1 << 16
+	lvtDelivery    = 7 << 8
+	lvtDeliveryNMI = 4 << 8
+)
+
+// pulseLINT1 has the vCPU take an NMI if its guest has its local APIC deliver one.
+func pulseLINT1(v *kvm.VCPU) error {
+	var l kvm.LAPIC
+	if err := v.LAPIC(&l); err != nil {
+		return err
+	}
+	if !deliversNMI(l.Reg(kvm.LAPICLVT1)) {
+		return nil
+	}
+	return v.NMI()
+}
+
+// deliversNMI reports whether a local vector table entry makes its line an NMI.
+func deliversNMI(lvt uint32) bool { return lvt&lvtMasked == 0 && lvt&lvtDelivery == lvtDeliveryNMI }
 
 // pciCommands returns the commands about the PCI bus.
 func (m *Machine) pciCommands() []qmp.Command {

@@ -50,7 +50,7 @@ func (m *Machine) memsaveCommands() []qmp.Command {
 					if err != nil {
 						return err
 					}
-					return m.mem.Read(at, p)
+					return m.readSaved(at, p)
 				}))
 			})
 		}),
@@ -60,10 +60,24 @@ func (m *Machine) memsaveCommands() []qmp.Command {
 				return
 			}
 			m.queries.Go(func() {
-				r.Finish(qmp.None{}, m.saveMemory(a.Filename, uint64(a.Val), uint64(a.Size), saveChunk, m.mem.Read))
+				r.Finish(qmp.None{}, m.saveMemory(a.Filename, uint64(a.Val), uint64(a.Size), saveChunk, m.readSaved))
 			})
 		}),
 	}
+}
+
+// readSaved reads guest memory as QEMU saves it: what is not mapped is zero.
+func (m *Machine) readSaved(addr uint64, p []byte) error {
+	for len(p) > 0 {
+		n := min(uint64(len(p)), pageSize-addr%pageSize)
+		if _, mapped := m.mem.Lookup(addr); !mapped {
+			clear(p[:n])
+		} else if err := m.mem.Read(addr, p[:n]); err != nil {
+			return err
+		}
+		p, addr = p[n:], addr+n
+	}
+	return nil
 }
 
 func checkSize(size int64) error {
@@ -89,6 +103,9 @@ func (m *Machine) cpuArg(c *qmp.Context, index *int64) (*VCPU, error) {
 // tables. Where nothing executes there are none.
 func (c *VCPU) physical(addr uint64) (at uint64, err error) {
 	if c.thread == nil {
+		if addr >= 1<<32 { // paging is off
+			return 0, unix.EFAULT
+		}
 		return addr, nil
 	}
 	err = c.do(func(v *kvm.VCPU) error {
@@ -107,7 +124,7 @@ func (c *VCPU) physical(addr uint64) (at uint64, err error) {
 // machine does.
 func (m *Machine) saveMemory(name string, addr, size, chunk uint64, read func(uint64, []byte) error) (err error) {
 	// Not blocking: a FIFO that nobody reads must not keep the machine from its end.
-	f, err := m.Files.Open(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NONBLOCK, 0o644)
+	f, err := m.Files.Open(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NONBLOCK, 0o666)
 	if err != nil {
 		return qmp.Errorf("Could not open '%s': %s", name, qmp.Strerror(err))
 	}

@@ -47,16 +47,6 @@ func plain(v any) any {
 	return v
 }
 
-// succeeded reports whether the first message of an answer is a result.
-func succeeded(answer any) bool {
-	list, _ := answer.([]any)
-	if len(list) == 0 {
-		return false
-	}
-	m, _ := list[0].(map[string]any)
-	return m["return"] != nil
-}
-
 // What is asked about a machine is answered as QEMU does, events included.
 func TestMachineIsQEMUs(t *testing.T) {
 	text, err := os.ReadFile("testdata/machine.txt")
@@ -101,9 +91,8 @@ func TestMachineIsQEMUs(t *testing.T) {
 		if !reflect.DeepEqual(answers[0], answers[1]) {
 			t.Errorf("testdata/machine.txt:%d: %s brings\n%.600s, from QEMU\n%.600s", i+1, line, fmt.Sprint(answers[0]), fmt.Sprint(answers[1]))
 		}
-		if files := saved(); strings.Contains(command, "memsave") && len(files[0]) != len(files[1]) ||
-			strings.HasSuffix(line, `"size": 16, "filename": "FILE"}`) && succeeded(answers[1]) && !bytes.Equal(files[0], files[1]) {
-			t.Errorf("testdata/machine.txt:%d: %s writes %d bytes, QEMU %d", i+1, line, len(files[0]), len(files[1]))
+		if files := saved(); strings.Contains(command, "memsave") && !bytes.Equal(files[0], files[1]) {
+			t.Errorf("testdata/machine.txt:%d: after %s the files are not the same: %d bytes, QEMU's %d", i+1, line, len(files[0]), len(files[1]))
 		}
 	}
 }

@@ -3,6 +3,7 @@ package nbd
 import (
 	"context"
 	"math"
+	"sync"
 	"time"
 
 	"govmd/internal/block"
@@ -13,8 +14,31 @@ import (
 // disk is an open node.
 type disk struct {
 	*client
-	min  int64
-	name string
+	min        int64
+	name       string
+	unregister func() // from those whose connections can be cut
+}
+
+var errYanked = block.Errorf(block.KindIO, "the connection was cut")
+
+// cutter cuts what there is to cut at the time: an attempt to connect, or the
+// connections of a client.
+type cutter struct {
+	mu sync.Mutex
+	fn func() // guarded by mu
+}
+
+func (c *cutter) set(fn func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.fn = fn
+}
+
+func (c *cutter) cut() {
+	c.mu.Lock()
+	fn := c.fn
+	c.mu.Unlock()
+	fn()
 }
 
 func open(a *block.OpenArgs) (block.Driver, error) {
@@ -27,11 +51,21 @@ func open(a *block.OpenArgs) (block.Driver, error) {
 	if o.OpenTimeout != nil {
 		timeout = time.Duration(*o.OpenTimeout) * time.Second
 	}
-	s, err := firstConnection(a.Ctx, cfg, timeout)
+	ctx, giveUp := context.WithCancelCause(a.Ctx)
+	defer giveUp(nil)
+	var cut cutter
+	cut.set(func() { giveUp(errYanked) })
+	unregister := func() {}
+	if fn := a.Graph.Env().Yankable; fn != nil {
+		unregister = fn(a.Node.Name(), cut.cut)
+	}
+	s, err := firstConnection(ctx, cfg, timeout)
 	if err != nil {
+		unregister()
 		return nil, err
 	}
 	if err := check(a, s.export); err != nil {
+		unregister()
 		s.abandon()
 		return nil, err
 	}
@@ -40,10 +74,12 @@ func open(a *block.OpenArgs) (block.Driver, error) {
 		delay = time.Duration(*o.ReconnectDelay) * time.Second
 	}
 	plain := o.TLSCreds == nil && o.DirtyBitmap == nil
+	c := newClient(*cfg, delay, s)
+	cut.set(c.Shutdown)
 	return &disk{
-		client: newClient(*cfg, delay, s),
-		min:    int64(max(s.export.MinBlock, 1)),
-		name:   fileName(cfg.address, cfg.export, plain),
+		client: c, unregister: unregister,
+		min:  int64(max(s.export.MinBlock, 1)),
+		name: fileName(cfg.address, cfg.export, plain),
 	}, nil
 }
 
@@ -257,4 +293,7 @@ func (d *disk) CommitReopen(*block.ReopenArgs) {}
 
 func (d *disk) AbortReopen(*block.ReopenArgs) {}
 
-func (d *disk) Close() { d.close() }
+func (d *disk) Close() {
+	d.unregister()
+	d.close()
+}

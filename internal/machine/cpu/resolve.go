@@ -19,6 +19,9 @@ const (
 // features; the warnings name them.
 var ErrEnforce = errors.New("Host doesn't support requested features")
 
+// ErrNeedsKVM is wrapped by the error of Resolve for models that there are with KVM only.
+var ErrNeedsKVM = errors.New("requires KVM")
+
 // Model is a Spec that has been matched with a host: what every vCPU of a
 // machine is.
 type Model struct {
@@ -61,7 +64,7 @@ func isOn(p *bool, def bool) bool {
 // "warning"; they are returned along with an error as well.
 func (s *Spec) Resolve(host *Host, topo Topology) (m *Model, warnings []string, err error) {
 	if host == nil && s.def.needsKVM {
-		return nil, nil, fmt.Errorf("CPU model '%s' requires KVM", s.def.name)
+		return nil, nil, fmt.Errorf("CPU model '%s' %w", s.def.name, ErrNeedsKVM)
 	}
 	if host == nil {
 		host = everything()
