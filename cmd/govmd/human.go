@@ -23,6 +23,7 @@ func (v *vm) makeHuman() {
 		v.machine.Run.HumanCommands(),
 		v.chardevs.HumanCommands(),
 		v.fds.HumanCommands(),
+		v.traceControl().HumanCommands(),
 		v.objects.HumanCommands(v.machine.Root),
 	)...)
 	if v.control != nil {
@@ -33,6 +34,7 @@ func (v *vm) makeHuman() {
 		v.machine.Run.InfoCommands(),
 		v.machine.InfoCommands(),
 		v.chardevs.InfoCommands(),
+		v.traceControl().InfoCommands(),
 		v.objects.InfoCommands(v.machine.Root),
 		iothread.InfoCommands(&v.objects),
 		hostmem.InfoCommands(&v.objects),

@@ -96,7 +96,9 @@ func (m *Machine) Commands() []qmp.Command {
 			}
 			return list, nil
 		}),
-		qmp.NewAsync("query-cpus", func(_ *qmp.Context, _ *qmp.None, r *qmp.Reply[[]cpuInfo]) { m.queryCPUs(r) }),
+		qmp.NewAsync("query-cpus", func(c *qmp.Context, _ *qmp.None, r *qmp.Reply[[]cpuInfo]) {
+			m.queryCPUs(m.currentCPU(c), r)
+		}),
 	)
 }
 
@@ -120,12 +122,12 @@ func number(v int) *int64 {
 // queryCPUs asks each vCPU's thread for its registers, which interrupts the
 // guest; it does so off the lane, so that a vCPU that is long in coming holds
 // up nobody but the asker.
-func (m *Machine) queryCPUs(r *qmp.Reply[[]cpuInfo]) {
+func (m *Machine) queryCPUs(current int64, r *qmp.Reply[[]cpuInfo]) {
 	cpus := append([]*VCPU(nil), m.cpus...)
 	infos := make([]cpuInfo, 0, len(cpus))
 	for _, c := range cpus {
 		infos = append(infos, cpuInfo{
-			CPU: int64(c.index), Current: c.index == 0, QOMPath: c.Path(), ThreadID: c.threadID(), Props: m.cpuProps(c.index), Arch: "x86",
+			CPU: int64(c.index), Current: int64(c.index) == current, QOMPath: c.Path(), ThreadID: c.threadID(), Props: m.cpuProps(c.index), Arch: "x86",
 		})
 	}
 	m.queries.Go(func() {
