@@ -13,7 +13,7 @@ import (
 	"govmd/internal/option"
 )
 
-// serviceOptions are how the program fits in with the rest of a host.
+// serviceOptions are how the program fits in with the rest of a host: docs/service.md.
 var serviceOptions = []optionDef{
 	{"daemonize", "", "go to the background once everything listens and the machine is there", flag(func(s *setup) { s.daemonize = true })},
 	{"runas", "USER|UID:GID", "give up root's rights for those of this user once everything is open", applyRunAs},
