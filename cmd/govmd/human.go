@@ -15,12 +15,14 @@ func (v *vm) makeHuman() {
 	commands := &qmp.HumanRegistry{}
 	v.human = human.New(human.Config{
 		Commands: commands, Registry: v.registry, Lane: v.lane,
+		CPUs: v.machine.CPUs, Register: v.machine.Register,
 		Version: "7.2.0 (govmd-" + version + ")", NextID: v.monitor.NextID,
 		SessionBegins: v.fds.SessionBegins, SessionEnds: v.fds.SessionEnds,
 	})
 	v.registry.Add(v.human.Commands()...)
 	commands.Add(slices.Concat(
 		v.machine.Run.HumanCommands(),
+		v.machine.HumanCommands(),
 		v.chardevs.HumanCommands(),
 		v.fds.HumanCommands(),
 		v.traceControl().HumanCommands(),

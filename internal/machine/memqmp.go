@@ -56,8 +56,8 @@ func (m *Machine) hotpluggableCPUs() ([]hotpluggableCPU, error) {
 	return list, nil
 }
 
-// InfoCommands returns the second words of `info` about memory and CPUs.
-func (m *Machine) InfoCommands() []qmp.HumanCommand {
+// memoryInfoCommands are the second words of `info` about memory and CPUs to come.
+func (m *Machine) memoryInfoCommands() []qmp.HumanCommand {
 	return []qmp.HumanCommand{
 		{Name: "numa", Help: "show NUMA information", Run: m.infoNUMA},
 		{

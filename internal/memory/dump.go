@@ -65,7 +65,7 @@ func (r *Region) what() string {
 		return r.target.what()
 	case r.kind != kindRAM:
 		return "i/o"
-	case r.ops != nil:
+	case r.ops != nil && (r.rom || r.readOnly):
 		return "romd"
 	case r.rom || r.readOnly:
 		return "rom"

@@ -28,7 +28,8 @@ type HumanCommand struct {
 	//	/         a format: "/4xw". Its arguments are called count, format and size
 	//	-f        a flag; -fs one that a word follows
 	//
-	// each with a "?" after it when it is optional.
+	// each with a "?" after it when it is optional, a "." when a dot introduces it
+	// and it is missing without.
 	Args   string
 	Params string // how the arguments are shown in help: "[-f] device"
 	Help   string // what it does, without a full stop

@@ -58,6 +58,7 @@ type argSpec struct {
 	flag     byte   // a flag's letter
 	value    bool   // a flag is followed by a word
 	optional bool   // may be missing
+	dotted   bool   // is there when a dot comes before it
 	all      string // the letters of all flags
 }
 
@@ -73,6 +74,7 @@ func argSpecs(args string) []argSpec {
 		name, kind, ok := strings.Cut(part, ":")
 		a := argSpec{name: name}
 		kind, a.optional = strings.CutSuffix(kind, "?")
+		kind, a.dotted = strings.CutSuffix(kind, ".")
 		switch {
 		case !ok || kind == "":
 			panic("human: malformed argument " + part)
@@ -118,6 +120,13 @@ func (t *text) argument(cmd string, a *argSpec, args qmp.HumanArgs, last *lastFo
 	t.skipSpace()
 	if a.optional && t.end() {
 		return nil
+	}
+	if a.dotted {
+		if t.peek() != '.' {
+			return nil
+		}
+		t.pos++
+		t.skipSpace()
 	}
 	switch a.kind {
 	case 's', 'B', 'F':
