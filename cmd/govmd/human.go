@@ -27,7 +27,6 @@ func (v *vm) makeHuman() {
 		v.fds.HumanCommands(),
 		v.traceControl().HumanCommands(),
 		v.objects.HumanCommands(v.machine.Root),
-		v.traceControl().HumanCommands(),
 	)...)
 	if v.control != nil {
 		commands.Add(v.control.HumanCommands()...)
@@ -41,7 +40,6 @@ func (v *vm) makeHuman() {
 		v.objects.InfoCommands(v.machine.Root),
 		iothread.InfoCommands(&v.objects),
 		hostmem.InfoCommands(&v.objects),
-		v.traceControl().InfoCommands(),
 	)...)
 }
 
