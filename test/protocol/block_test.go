@@ -60,7 +60,13 @@ func (s *session) turn(request string) (got []any) {
 // What is said about images and drives is answered as QEMU does;
 // testdata/block.txt says how lines compare.
 func TestBlock(t *testing.T) {
-	text, err := os.ReadFile("testdata/block.txt")
+	for _, name := range []string{"block", "blockhuman"} {
+		t.Run(name, func(t *testing.T) { sameBlockTalk(t, "testdata/"+name+".txt") })
+	}
+}
+
+func sameBlockTalk(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}

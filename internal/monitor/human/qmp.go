@@ -2,6 +2,7 @@ package human
 
 import (
 	"errors"
+	"strings"
 
 	"govmd/internal/qmp"
 )
@@ -39,7 +40,8 @@ func (m *Monitor) humanMonitorCommand(ctx *qmp.Context, a *commandArgs, r *qmp.R
 			r.Fail(qmp.Errorf("The output of the command is longer than %d MiB", maxOutput>>20))
 			return
 		}
-		r.Return(string(out.buf))
+		// Clients know lines that end as on a terminal.
+		r.Return(strings.ReplaceAll(string(out.buf), "\n", "\r\n"))
 	})
 }
 
