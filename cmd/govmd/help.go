@@ -135,11 +135,13 @@ func near(word string, known []string) string {
 
 func printProperties(t *object.Type) error { return printf("%s", object.PropertyHelp(t)) }
 
-func printLogItems() error {
+func printLogItems() error { return printf("%s", logItemsText()) }
+
+func logItemsText() string {
 	var b strings.Builder
 	b.WriteString("Log items (comma separated):\n")
 	for _, i := range logItems {
 		fmt.Fprintf(&b, "%-15s %s\n", i.name, i.help)
 	}
-	return printf("%s", b.String())
+	return b.String()
 }

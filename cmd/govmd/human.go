@@ -27,6 +27,7 @@ func (v *vm) makeHuman() {
 		v.fds.HumanCommands(),
 		v.traceControl().HumanCommands(),
 		v.objects.HumanCommands(v.machine.Root),
+		v.logCommands(),
 	)...)
 	if v.control != nil {
 		commands.Add(v.control.HumanCommands()...)

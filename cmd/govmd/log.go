@@ -82,7 +82,7 @@ func (s *splitter) Fire(e *logrus.Entry) error {
 	return nil
 }
 
-func newLogger(debug, other io.Writer) *logrus.Logger {
+func newLogger(debug, other io.Writer) (*logrus.Logger, *splitter) {
 	l := logrus.New()
 	l.SetOutput(io.Discard)
 	l.SetFormatter(quiet{})
@@ -90,7 +90,14 @@ func newLogger(debug, other io.Writer) *logrus.Logger {
 	l.AddHook(s)
 	l.SetLevel(logrus.InfoLevel)
 	trace.SetSink(s.trace)
-	return l
+	return l, s
+}
+
+// setDebug has what -d turns on go elsewhere.
+func (s *splitter) setDebug(w io.Writer) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.debug = w
 }
 
 // trace writes what a trace point says to where -d writes.

@@ -17,10 +17,10 @@ import (
 // logFile is what -D names. It is appended to, so that whoever rotates logs may
 // copy and cut it, and opened anew when it was renamed and SIGUSR1 says so.
 type logFile struct {
-	name string
-	fds  *fd.Table
+	fds *fd.Table
 
 	mu     sync.Mutex // guards what follows
+	name   string
 	file   *fd.File
 	stderr bool // standard error is the same file
 }
@@ -45,8 +45,14 @@ func openLogFile(fds *fd.Table, name string) (*logFile, error) {
 	return l, err
 }
 
+func (l *logFile) path() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.name
+}
+
 func (l *logFile) open(flags int) (*fd.File, error) {
-	return l.fds.Open(l.name, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|flags, logMode)
+	return l.fds.Open(l.path(), unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|flags, logMode)
 }
 
 // Write implements io.Writer.
@@ -87,6 +93,21 @@ func (l *logFile) reopen() error {
 	return err
 }
 
+// replace makes another file the log, in the place of l's.
+func (l *logFile) replace(name string) error {
+	n, err := openLogFile(l.fds, name)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := l.file
+	l.name, l.file = n.name, n.file
+	err = l.copyStderr()
+	_ = old.Close()
+	return err
+}
+
 // watchLogSignal has SIGUSR1 open the log anew, as log rotation wants it; stop
 // ends the watch. Without a log the signal does nothing.
 func (v *vm) watchLogSignal() (stop func()) {
@@ -112,10 +133,11 @@ func (v *vm) watchLogSignal() (stop func()) {
 }
 
 func (v *vm) reopenLogs() {
-	if v.logFile == nil {
+	l := v.logFile.Load()
+	if l == nil {
 		return
 	}
-	if err := v.logFile.reopen(); err != nil {
-		v.log.Warnf("-D %s: cannot open the log anew, so the old one goes on: %v", v.logFile.name, pathReason(err))
+	if err := l.reopen(); err != nil {
+		v.log.Warnf("-D %s: cannot open the log anew, so the old one goes on: %v", l.path(), pathReason(err))
 	}
 }

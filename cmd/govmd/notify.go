@@ -98,7 +98,7 @@ func (n *notifier) keepAlive(l *lane.Lane) (stop func()) {
 // announce says that the program is there: monitors listen and the board is
 // built.
 func (v *vm) announce(context.Context) error {
-	if err := v.daemon.detach(v.logFile); err != nil {
+	if err := v.daemon.detach(v.logFile.Load()); err != nil {
 		return &usageError{"-daemonize", err}
 	}
 	lines := []string{"READY=1", "STATUS=" + v.describe()}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -43,9 +45,12 @@ type vm struct {
 	machine  *machine.Machine
 	control  *control.Control // of images and drives; nil before they are opened
 	pidFile  *pidFile
-	logFile  *logFile  // of -D; nil for none
-	daemon   *daemon   // nil when we are none
-	notifier *notifier // nil when nobody wants to hear
+	logFile  atomic.Pointer[logFile] // of -D or logfile; nil for none
+	logSplit *splitter
+	// logChange is held while logFile is replaced.
+	logChange sync.Mutex
+	daemon    *daemon   // nil when we are none
+	notifier  *notifier // nil when nobody wants to hear
 	// interrupt ends the program, whether there is a machine yet or not. It is
 	// set before anybody is there who could call it.
 	interrupt context.CancelCauseFunc
@@ -80,9 +85,10 @@ func (v *vm) openLog() error {
 		if err != nil {
 			return &usageError{"-D " + name, pathReason(err)}
 		}
-		v.logFile, w = f, f
+		w = f
+		v.logFile.Store(f)
 	}
-	v.log = newLogger(w, os.Stderr)
+	v.log, v.logSplit = newLogger(w, os.Stderr)
 	v.log.SetLevel(logLevel(v.setup.logItems))
 	return nil
 }

@@ -243,6 +243,7 @@ func (b *Base) DMA() *memory.DMA {
 
 // Map maps a device's region at a fixed place until the device goes.
 func (b *Base) Map(in *memory.Region, addr uint64, r *memory.Region) error {
+	b.OwnRegion(r)
 	if err := in.Add(addr, r); err != nil {
 		return fmt.Errorf("%s: %w", b.Describe(), err)
 	}
@@ -251,6 +252,17 @@ func (b *Base) Map(in *memory.Region, addr uint64, r *memory.Region) error {
 		r.Quiesce()
 	})
 	return nil
+}
+
+// OwnRegion says that a region is the device's.
+func (b *Base) OwnRegion(r *memory.Region) { r.SetOwner(b.ownerText) }
+
+// ownerText names the device as `info mtree -o` does.
+func (b *Base) ownerText() string {
+	if b.id != "" {
+		return "dev id=" + b.id
+	}
+	return "dev path=" + b.Path()
 }
 
 // Register adds a device type, whose New must return a Device. It is called

@@ -5,6 +5,9 @@ import (
 	"io"
 	"slices"
 
+	"govmd/internal/device"
+	"govmd/internal/machine/accel"
+	"govmd/internal/memory"
 	"govmd/internal/qmp"
 	"govmd/internal/qmp/qjson"
 )
@@ -42,7 +45,12 @@ func (m *Machine) HumanCommands() []qmp.HumanCommand {
 
 // InfoCommands returns the second words of `info` about the machine.
 func (m *Machine) InfoCommands() []qmp.HumanCommand {
-	return slices.Concat(m.memoryInfoCommands(), m.cpuInfoCommands(), m.boardInfoCommands())
+	var slot func(memory.Section) bool
+	if a, ok := m.Accel.(*accel.KVM); ok {
+		slot = a.MapsSection
+	}
+	return slices.Concat(m.memoryInfoCommands(), m.cpuInfoCommands(), m.boardInfoCommands(),
+		m.Env.Memory.InfoCommands(slot), m.Env.InfoCommands(func() []*device.Bus { return m.buses }))
 }
 
 func saveArguments(b *qjson.Builder, a qmp.HumanArgs) {

@@ -8,7 +8,6 @@ import (
 
 	"govmd/internal/device"
 	"govmd/internal/device/pci"
-	"govmd/internal/memory"
 	"govmd/internal/qmp"
 )
 
@@ -39,22 +38,6 @@ func (m *Machine) boardInfoCommands() []qmp.HumanCommand {
 			_, err := fmt.Fprintf(out, "kvm support: %s\n", pick(m.Accel != nil && m.Accel.Name() == "kvm", "enabled", "disabled"))
 			return err
 		}),
-		{
-			Name: "mtree", Args: "flatview:-f", Params: "[-f]", Help: "show memory tree (-f: dump flat view for address spaces)",
-			Run: func(_ *qmp.Context, a qmp.HumanArgs, out io.Writer) error {
-				for _, s := range []*memory.Space{m.mem, m.io} {
-					if s == nil {
-						continue
-					}
-					if a.Bool("flatview") {
-						s.DumpFlat(out)
-					} else {
-						s.Dump(out)
-					}
-				}
-				return nil
-			},
-		},
 		info("pci", "show PCI info", func(out io.Writer) error {
 			b, ok := m.Board.(interface{ pciBus() *pci.Bus })
 			if !ok || b.pciBus() == nil {
@@ -65,10 +48,9 @@ func (m *Machine) boardInfoCommands() []qmp.HumanCommand {
 			bus.Print(out)
 			return nil
 		}),
-		info("qtree", "show device tree", m.infoQtree),
 		info("irq", "show the interrupts statistics (if available)", func(out io.Writer) error {
 			return m.eachPIC(func(p picPrinter) error {
-				_, err := fmt.Fprintf(out, "IRQ statistics not available for %s.\n", p.Dev().TypeName())
+				_, err := fmt.Fprintf(out, "IRQ statistics for %s:\n", p.Dev().TypeName()) // none are kept
 				return err
 			})
 		}),
@@ -120,75 +102,4 @@ func (m *Machine) eachDevice(fn func(device.Device)) {
 	for _, d := range m.Env.Roots() {
 		visit(d)
 	}
-}
-
-// infoQtree shows buses and devices as `info qtree` does: those without a bus are on
-// the board's own.
-func (m *Machine) infoQtree(out io.Writer) error {
-	fmt.Fprint(out, "bus: main-system-bus\n  type System\n")
-	for _, d := range m.Env.Roots() {
-		if _, isCPU := d.(*VCPU); isCPU { // on no bus at all
-			continue
-		}
-		if err := printDevice(out, d, 2); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func printBus(out io.Writer, b *device.Bus, indent int) error {
-	fmt.Fprintf(out, "%*sbus: %s\n%*stype %s\n", indent, "", b.Name(), indent+2, "", b.Kind())
-	for _, d := range b.Devices() {
-		if err := printDevice(out, d, indent+2); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func printDevice(out io.Writer, d device.Device, indent int) error {
-	base := d.Dev()
-	if _, err := fmt.Fprintf(out, "%*sdev: %s, id \"%s\"\n", indent, "", base.TypeName(), base.ID()); err != nil {
-		return err
-	}
-	if n := len(base.Inputs("")); n > 0 {
-		fmt.Fprintf(out, "%*sgpio-in \"\" %d\n", indent+2, "", n)
-	}
-	if n := len(base.Outputs()); n > 0 {
-		fmt.Fprintf(out, "%*sgpio-out \"\" %d\n", indent+2, "", n)
-	}
-	for _, p := range base.Type().Properties() {
-		if p.Get == nil || p.Set == nil || p.Name == "realized" || p.Name == "hotplugged" {
-			continue
-		}
-		fmt.Fprintf(out, "%*s%s = %s\n", indent+2, "", p.Name, propertyText(p.Get(base.Object())))
-	}
-	for _, b := range base.ChildBuses() {
-		if err := printBus(out, b, indent+2); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// propertyText shows a value as `info qtree` does.
-func propertyText(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return "<null>"
-	case bool:
-		return fmt.Sprint(v)
-	case int64:
-		return fmt.Sprintf("%d (%#x)", v, v)
-	case uint64:
-		return fmt.Sprintf("%d (%#x)", v, v)
-	case qmp.Size:
-		return fmt.Sprintf("%d (%#x)", uint64(v), uint64(v))
-	case fmt.Stringer:
-		return fmt.Sprintf("%q", v.String())
-	case string:
-		return fmt.Sprintf("%q", v)
-	}
-	return fmt.Sprintf("%v", v)
 }

@@ -25,7 +25,7 @@ func (m *Machine) infoLAPIC(ctx *qmp.Context, a qmp.HumanArgs, out io.Writer) er
 	if err := chosen.do(func(v *kvm.VCPU) error { return v.LAPIC(&l) }); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(out, "dumping local APIC state for CPU %d \n\n%s", chosen.index, lapicText(&l))
+	_, err := fmt.Fprintf(out, "dumping local APIC state for CPU %d \n\n%s", chosen.index, lapicText(&l, m.model.Features.Has("x2apic")))
 	return err
 }
 
@@ -44,7 +44,8 @@ const (
 
 var lapicDelivery = [8]string{"Fixed", "LowPri", "SMI", "...", "NMI", "INIT", "SIPI", "ExtINT"}
 
-func lapicText(l *kvm.LAPIC) string {
+// lapicText shows a local APIC, of a processor that has x2APIC mode or not.
+func lapicText(l *kvm.LAPIC, x2apic bool) string {
 	var b strings.Builder
 	for _, r := range []struct {
 		name string
@@ -62,12 +63,25 @@ func lapicText(l *kvm.LAPIC) string {
 	fmt.Fprintf(&b, "ICR\t 0x%08x %s %s %s %s\n", icr, pick(icr&(1<<11) != 0, "logical", "physical"),
 		pick(icr&(1<<15) != 0, "level", "edge"), pick(icr&(1<<14) != 0, "assert", "de-assert"),
 		[4]string{"no-shorthand", "self", "all-self", "all"}[icr>>18&3])
-	fmt.Fprintf(&b, "ICR2\t 0x%08x cpu %d (APIC ID)\nESR\t 0x%08x\n", icr2, icr2>>24, l.Reg(lapicESR))
+	fmt.Fprintf(&b, "ICR2\t 0x%08x%s\nESR\t 0x%08x\n", icr2, icrDestination(icr, icr2, x2apic), l.Reg(lapicESR))
 	vectorText(&b, "ISR", l, lapicISR)
 	vectorText(&b, "IRR", l, lapicIRR)
 	fmt.Fprintf(&b, "\nAPR 0x%02x TPR 0x%02x DFR 0x%02x LDR 0x%02x PPR 0x%02x\n", l.Reg(lapicAPR)&0xff,
 		l.Reg(kvm.LAPICTPR)&0xff, l.Reg(kvm.LAPICDFR)>>28, l.Reg(kvm.LAPICLDR)>>24, l.Reg(lapicPPR)&0xff)
 	return b.String()
+}
+
+// icrDestination says to whom the last message went, where it names them.
+func icrDestination(icr, icr2 uint32, x2apic bool) string {
+	switch {
+	case icr>>18&3 != 0: // a shorthand does
+		return ""
+	case icr&(1<<11) != 0:
+		return fmt.Sprintf(" mask %08b (APIC ID)", icr2>>24)
+	case x2apic:
+		return fmt.Sprintf(" cpu %d (X2APIC ID)", icr2)
+	}
+	return fmt.Sprintf(" cpu %d (APIC ID)", icr2>>24)
 }
 
 func lvtText(b *strings.Builder, name string, v uint32, timer bool) {

@@ -1,14 +1,13 @@
 package machine
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 
-	"golang.org/x/arch/x86/x86asm"
 	"golang.org/x/sys/unix"
 
-	"govmd/internal/kvm"
 	"govmd/internal/qmp"
 )
 
@@ -17,6 +16,9 @@ const dumpLine = 16
 
 // errNoAccess is what a person is told of memory that is not there.
 var errNoAccess = errors.New("Cannot access memory")
+
+// errInterrupted is the end of a long output that a person wants to see no more of.
+var errInterrupted = errors.New("interrupted")
 
 // memoryHumanCommands are the human monitor's commands about guest memory. They may
 // wait for a vCPU, and so do not run on the lane.
@@ -29,7 +31,7 @@ func (m *Machine) memoryHumanCommands() []qmp.HumanCommand {
 				if err != nil {
 					return err
 				}
-				return m.dumpMemory(out, a.Format(), uint64(a.Int("addr", 0)), c, func(addr uint64, p []byte) error {
+				return m.dumpMemory(ctx, out, a.Format(), uint64(a.Int("addr", 0)), c, func(addr uint64, p []byte) error {
 					return m.readVirtual(c, addr, p)
 				})
 			},
@@ -38,7 +40,7 @@ func (m *Machine) memoryHumanCommands() []qmp.HumanCommand {
 			Name: "xp", Args: "fmt:/,addr:l", Params: "/fmt addr", Help: "physical memory dump starting at 'addr'", NoLane: true,
 			Run: func(ctx *qmp.Context, a qmp.HumanArgs, out io.Writer) error {
 				c, _ := m.cpuOf(ctx)
-				return m.dumpMemory(out, a.Format(), uint64(a.Int("addr", 0)), c, m.readPhysical)
+				return m.dumpMemory(ctx, out, a.Format(), uint64(a.Int("addr", 0)), c, m.readPhysical)
 			},
 		},
 		{
@@ -165,9 +167,17 @@ func (m *Machine) readVirtual(c *VCPU, addr uint64, p []byte) error {
 }
 
 // dumpMemory is x and xp. C says in what mode instructions are to be read.
-func (m *Machine) dumpMemory(out io.Writer, f qmp.HumanFormat, addr uint64, c *VCPU, read func(uint64, []byte) error) error {
+func (m *Machine) dumpMemory(ctx context.Context, out io.Writer, f qmp.HumanFormat, addr uint64, c *VCPU, read func(uint64, []byte) error) error {
 	if f.Letter == 'i' {
-		return disassemble(out, int(f.Count), addr, c.instructionBits(), read)
+		mode := 16
+		if c != nil {
+			r, err := c.registers()
+			if err != nil {
+				return err
+			}
+			mode = r.Mode()
+		}
+		return disassemble(ctx, out, addr, f.Count, mode, read)
 	}
 	size := f.Size
 	if size != 1 && size != 2 && size != 4 && size != 8 {
@@ -183,6 +193,9 @@ func (m *Machine) dumpMemory(out io.Writer, f qmp.HumanFormat, addr uint64, c *V
 	}
 	line := make([]byte, dumpLine)
 	for left > 0 {
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
 		n := int(min(left, int64(perLine)))
 		if _, err := fmt.Fprintf(out, "%016x:", addr); err != nil {
 			return err
@@ -215,57 +228,6 @@ func little(p []byte) (v uint64) {
 	return v
 }
 
-// eferLMA in EFER: long mode is active (SDM volume 3, 2.2.1).
-const eferLMA = 1 << 10
-
-// instructionBits is 16, 32 or 64, by the mode that the vCPU is in.
-func (c *VCPU) instructionBits() int {
-	bits := 16
-	if c == nil {
-		return bits
-	}
-	_ = c.do(func(v *kvm.VCPU) error {
-		var s kvm.Sregs
-		err := v.Sregs(&s)
-		switch {
-		case s.CS.L != 0 && s.EFER&eferLMA != 0:
-			bits = 64
-		case s.CS.DB != 0:
-			bits = 32
-		}
-		return err
-	})
-	return bits
-}
-
-// maxInstruction is the longest that an x86 instruction can be (SDM volume 2, 2.3.11).
-const maxInstruction = 15
-
-func disassemble(out io.Writer, count int, addr uint64, bits int, read func(uint64, []byte) error) error {
-	for ; count > 0; count-- {
-		var code [maxInstruction]byte
-		n := len(code)
-		for n > 0 && read(addr, code[:n]) != nil {
-			n--
-		}
-		if n == 0 {
-			_, err := fmt.Fprintf(out, "0x%08x: unable to read memory\n", addr)
-			return err
-		}
-		text := "(bad)"
-		inst, err := x86asm.Decode(code[:n], bits)
-		size := 1
-		if err == nil && inst.Op != 0 && inst.Len > 0 && inst.Len <= n {
-			text, size = x86asm.GNUSyntax(inst, addr, nil), inst.Len
-		}
-		if _, err := fmt.Fprintf(out, "0x%08x:  %-24s %s\n", addr, fmt.Sprintf("% x", code[:size]), text); err != nil {
-			return err
-		}
-		addr += uint64(size)
-	}
-	return nil
-}
-
 // humanSum is the checksum that `sum` of BSD computes.
 func (m *Machine) humanSum(ctx *qmp.Context, a qmp.HumanArgs, out io.Writer) error {
 	addr, size := uint64(uint32(a.Int("start", 0))), uint64(uint32(a.Int("size", 0)))
@@ -273,7 +235,7 @@ func (m *Machine) humanSum(ctx *qmp.Context, a qmp.HumanArgs, out io.Writer) err
 	var buf [4096]byte
 	for size > 0 {
 		if ctx.Err() != nil {
-			return ctx.Err()
+			return errInterrupted
 		}
 		p := buf[:min(size, uint64(len(buf)))]
 		if m.readPhysical(addr, p) != nil {

@@ -3,50 +3,94 @@ package memory
 import (
 	"fmt"
 	"io"
-	"slices"
 	"sort"
 	"strings"
 )
 
-// Dump writes the space's tree of regions, and then the trees that its aliases
-// show, in the form that `info mtree` has.
-func (sp *Space) Dump(w io.Writer) {
-	sp.sys.begin()
-	defer sp.sys.end()
-	fmt.Fprintf(w, "address-space: %s\n", sp.name)
-	var targets []*Region
-	sp.root.dump(w, 1, 0, &targets)
-	for i := 0; i < len(targets); i++ { // it grows
-		fmt.Fprintf(w, "\nmemory-region: %s\n", targets[i].name)
-		targets[i].dump(w, 1, 0, &targets)
-	}
-	fmt.Fprintln(w)
+// DumpOptions says what a dump of regions shows beside them.
+type DumpOptions struct {
+	Owners   bool
+	Disabled bool // regions that are not enabled
+	// Slot reports whether the accelerator maps a section itself; nil for none.
+	Slot func(Section) bool
 }
 
-func (r *Region) dump(w io.Writer, level int, base uint64, targets *[]*Region) {
-	first := base + r.offset
-	suffix := ""
-	if r.off {
-		suffix = " [disabled]"
+// dumper writes trees of regions.
+type dumper struct {
+	w       io.Writer
+	opt     DumpOptions
+	targets []*Region // roots of trees that aliases show, in the order of their finding
+}
+
+// Dump writes the trees of regions of all spaces, and then those that their
+// aliases show, in the form that `info mtree` has.
+func (s *System) Dump(w io.Writer, opt DumpOptions) {
+	s.begin()
+	defer s.end()
+	d := &dumper{w: w, opt: opt}
+	for _, sp := range s.spaces {
+		fmt.Fprintf(w, "address-space: %s\n", sp.name)
+		d.region(sp.root, 1, 0)
+		fmt.Fprintln(w)
 	}
-	fmt.Fprintf(w, "%s%016x-%016x (prio %d, %s): ", strings.Repeat("  ", level), first, addSat(first, r.last), r.priority, r.what())
+	for i := 0; i < len(d.targets); i++ { // it grows
+		fmt.Fprintf(w, "memory-region: %s\n", d.targets[i].name)
+		d.region(d.targets[i], 1, 0)
+		fmt.Fprintln(w)
+	}
+}
+
+func (d *dumper) region(r *Region, level int, base uint64) {
+	first := base + r.offset
+	if !r.off || d.opt.Disabled {
+		d.line(r, level, first)
+	}
 	if r.kind == kindAlias {
-		fmt.Fprintf(w, "alias %s @%s %016x-%016x%s\n", r.name, r.target.name, r.aliasOff, addSat(r.aliasOff, r.last), suffix)
-		for _, t := range *targets {
-			if t == r.target.top() {
-				return
-			}
-		}
-		if t := r.target.top(); !t.inUse {
-			*targets = append(*targets, t)
-		}
+		d.target(r.target.top())
 		return
 	}
-	fmt.Fprintf(w, "%s%s\n", r.name, suffix)
-	sorted := slices.Clone(r.children) // highest priority first
+	sorted := append([]*Region(nil), r.children...) // highest priority first
 	sort.SliceStable(sorted, func(i, j int) bool { return sorted[i].offset < sorted[j].offset })
 	for _, c := range sorted {
-		c.dump(w, level+1, first, targets)
+		d.region(c, level+1, first)
+	}
+}
+
+func (d *dumper) line(r *Region, level int, first uint64) {
+	fmt.Fprintf(d.w, "%s%016x-%016x (prio %d, %s): ", strings.Repeat("  ", level), first, addSat(first, r.last), r.priority, r.what())
+	if r.kind == kindAlias {
+		fmt.Fprintf(d.w, "alias %s @%s %016x-%016x", r.name, r.target.name, r.aliasOff, addSat(r.aliasOff, r.last))
+	} else {
+		fmt.Fprint(d.w, r.name)
+	}
+	if r.off {
+		fmt.Fprint(d.w, " [disabled]")
+	}
+	d.owner(r)
+	fmt.Fprintln(d.w)
+}
+
+func (d *dumper) owner(r *Region) {
+	if !d.opt.Owners {
+		return
+	}
+	for ; r != nil; r = r.parent {
+		if r.owner != nil {
+			fmt.Fprintf(d.w, " owner:{%s}", r.owner())
+			return
+		}
+	}
+}
+
+// target notes that the tree of t is to be shown.
+func (d *dumper) target(t *Region) {
+	for _, known := range d.targets {
+		if known == t {
+			return
+		}
+	}
+	if !t.inUse {
+		d.targets = append(d.targets, t)
 	}
 }
 
@@ -65,7 +109,7 @@ func (r *Region) what() string {
 		return r.target.what()
 	case r.kind != kindRAM:
 		return "i/o"
-	case r.ops != nil && (r.rom || r.readOnly):
+	case r.ops != nil:
 		return "romd"
 	case r.rom || r.readOnly:
 		return "rom"
@@ -73,25 +117,36 @@ func (r *Region) what() string {
 	return "ram"
 }
 
-// DumpFlat writes what is mapped in the space, in the form that `info mtree -f` has.
-func (sp *Space) DumpFlat(w io.Writer) {
-	sp.sys.begin()
-	defer sp.sys.end()
-	fmt.Fprintf(w, "FlatView\n AS \"%s\", root: %s\n Root memory region: %s\n", sp.name, sp.root.name, sp.root.name)
-	sections := sp.FlatView()
-	if len(sections) == 0 {
-		fmt.Fprintf(w, "  No rendered FlatView\n")
-	}
-	for _, s := range sections {
-		what := s.Region.what()
-		if what == "ram" && s.ReadOnly {
-			what = "rom"
+// DumpFlat writes what is mapped in each space, in the form that `info mtree -f` has.
+func (s *System) DumpFlat(w io.Writer, opt DumpOptions) {
+	s.begin()
+	defer s.end()
+	d := &dumper{w: w, opt: opt}
+	for i, sp := range s.spaces {
+		fmt.Fprintf(w, "FlatView #%d\n AS \"%s\", root: %s\n Root memory region: %s\n", i, sp.name, sp.root.name, sp.root.name)
+		sections := sp.FlatView()
+		if len(sections) == 0 {
+			fmt.Fprintln(w, "  No rendered FlatView")
 		}
-		fmt.Fprintf(w, "  %016x-%016x (prio %d, %s): %s", s.Addr, s.Last(), s.Region.priority, what, s.Region.name)
-		if s.RegionOffset != 0 {
-			fmt.Fprintf(w, " @%016x", s.RegionOffset)
+		for _, sec := range sections {
+			d.section(sec)
 		}
 		fmt.Fprintln(w)
 	}
-	fmt.Fprintln(w)
+}
+
+func (d *dumper) section(s Section) {
+	what := s.Region.what()
+	if what == "ram" && s.ReadOnly {
+		what = "rom"
+	}
+	fmt.Fprintf(d.w, "  %016x-%016x (prio %d, %s): %s", s.Addr, s.Last(), s.Region.priority, what, s.Region.name)
+	if s.RegionOffset != 0 {
+		fmt.Fprintf(d.w, " @%016x", s.RegionOffset)
+	}
+	if d.opt.Slot != nil && d.opt.Slot(s) {
+		fmt.Fprint(d.w, " KVM")
+	}
+	d.owner(s.Region)
+	fmt.Fprintln(d.w)
 }

@@ -44,6 +44,7 @@ type Region struct {
 	seq      uint64
 	children []*Region // highest priority first, among equals the later first
 	fds      []IoEventFD
+	owner    func() string // names who made it, or nil
 
 	inside gauge // accesses that are inside ops.h
 }

@@ -88,6 +88,14 @@ func (r *Region) SetWriteHandler(h Handler, spec Spec) {
 // (the default) or call the handler.
 func (r *Region) SetDirectRead(on bool) { set(r, &r.indirect, !on) }
 
+// SetOwner says whose region it and those in it are that have no other: owner
+// returns what `info mtree -o` shows of that.
+func (r *Region) SetOwner(owner func() string) {
+	r.sys.begin()
+	defer r.sys.end()
+	r.owner = owner
+}
+
 // Name returns the name that the region was made with.
 func (r *Region) Name() string { return r.name }
 

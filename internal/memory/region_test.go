@@ -235,8 +235,9 @@ func TestDump(t *testing.T) {
 	off.SetEnabled(false)
 	must(t, sp.Root().AddOverlap(0xa0000, off, 2))
 	var w strings.Builder
-	sp.Dump(&w)
-	sp.DumpFlat(&w)
+	pci.SetOwner(func() string { return "dev id=host" })
+	s.Dump(&w, DumpOptions{Disabled: true})
+	s.DumpFlat(&w, DumpOptions{Owners: true, Slot: func(s Section) bool { return s.Block != nil }})
 	want := `address-space: memory
   0000000000000000-ffffffffffffffff (prio 0, i/o): memory
     0000000000000000-000000000007ffff (prio 0, ram): alias low @pc.ram 0000000000000000-000000000007ffff
@@ -248,15 +249,20 @@ func TestDump(t *testing.T) {
 memory-region: pc.ram
   0000000000000000-00000000000fffff (prio 0, ram): pc.ram
 
-FlatView
+FlatView #0
  AS "memory", root: memory
  Root memory region: memory
-  0000000000000000-000000000007ffff (prio 0, ram): pc.ram
-  00000000000a0000-00000000000bffff (prio 1, i/o): vga
-  00000000fe000000-00000000fe000fff (prio 0, rom): vga.rom
+  0000000000000000-000000000007ffff (prio 0, ram): pc.ram KVM
+  00000000000a0000-00000000000bffff (prio 1, i/o): vga owner:{dev id=host}
+  00000000fe000000-00000000fe000fff (prio 0, rom): vga.rom KVM owner:{dev id=host}
 
 `
 	if w.String() != want {
 		t.Errorf("got\n%s", w.String())
+	}
+	w.Reset()
+	s.Dump(&w, DumpOptions{})
+	if strings.Contains(w.String(), "smram") {
+		t.Errorf("what is not enabled is shown:\n%s", w.String())
 	}
 }

@@ -10,13 +10,14 @@ var deliveryModes = [8]string{"fixed", "lowpri", "SMI", "...", "NMI", "INIT", ".
 
 // Text is what `info pic` shows of an I/O APIC.
 type Text struct {
+	Version         uint32
 	ID, Select, IRR uint32
 	Table           []uint64
 }
 
 // Print writes it.
 func (t *Text) Print(w io.Writer) {
-	fmt.Fprintf(w, "ioapic0: ver=0x20 id=0x%02x sel=0x%02x\n", t.ID, t.Select)
+	fmt.Fprintf(w, "ioapic0: ver=0x%x id=0x%02x sel=0x%02x\n", t.Version, t.ID, t.Select)
 	var remote uint32
 	for i, e := range t.Table {
 		polarity, trigger, masked, dest := "active-hi", "edge", "", "physical"
@@ -56,7 +57,7 @@ func pins(set uint32) (text string) {
 // PrintPIC shows the controller as `info pic` does.
 func (d *Device) PrintPIC(w io.Writer) error {
 	d.mu.Lock()
-	t := Text{ID: d.regs.id >> 24 & 0xf, Select: uint32(d.regs.sel), IRR: d.level, Table: append([]uint64(nil), d.regs.table[:]...)}
+	t := Text{Version: version, ID: d.regs.id >> 24 & 0xf, Select: uint32(d.regs.sel), IRR: d.level, Table: append([]uint64(nil), d.regs.table[:]...)}
 	d.mu.Unlock()
 	t.Print(w)
 	return nil

@@ -56,6 +56,7 @@ func (d *Device) RegisterBAR(n int, typ BARType, r *memory.Region) error {
 	case bits.OnesCount64(size) != 1 || size < least || typ&BARMem64 == 0 && size > 1<<31:
 		return fmt.Errorf("%s: base address register %d cannot map %#x bytes", d.Describe(), n, size)
 	}
+	d.OwnRegion(r)
 	d.addBAR(n, bar{region: r, typ: typ, reg: RegBAR0 + 4*n, size: size})
 	return nil
 }

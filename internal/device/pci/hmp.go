@@ -3,6 +3,8 @@ package pci
 import (
 	"fmt"
 	"io"
+
+	"govmd/internal/device"
 )
 
 // Print shows what Info returns, as `info pci` does.
@@ -20,12 +22,7 @@ func printFunctions(w io.Writer, list []FunctionInfo) {
 
 func (f *FunctionInfo) print(w io.Writer) {
 	fmt.Fprintf(w, "  Bus %2d, device %3d, function %d:\n", f.Bus, f.Slot, f.Function)
-	if f.Class.Desc != nil {
-		fmt.Fprintf(w, "    %s", *f.Class.Desc)
-	} else {
-		fmt.Fprintf(w, "    Class %04d", f.Class.Class)
-	}
-	fmt.Fprintf(w, ": PCI device %04x:%04x\n", f.ID.Vendor, f.ID.Device)
+	fmt.Fprintf(w, "    %s: PCI device %04x:%04x\n", f.Class.text(), f.ID.Vendor, f.ID.Device)
 	if f.ID.SubsystemVendor != nil && f.ID.Subsystem != nil {
 		fmt.Fprintf(w, "      PCI subsystem %04x:%04x\n", *f.ID.SubsystemVendor, *f.ID.Subsystem)
 	}
@@ -39,6 +36,13 @@ func (f *FunctionInfo) print(w io.Writer) {
 		f.Regions[i].print(w)
 	}
 	fmt.Fprintf(w, "      id \"%s\"\n", f.QdevID)
+}
+
+func (c *ClassInfo) text() string {
+	if c.Desc != nil {
+		return *c.Desc
+	}
+	return fmt.Sprintf("Class %04d", c.Class)
 }
 
 func (b *BridgeBusInfo) print(w io.Writer) {
@@ -63,4 +67,27 @@ func (r *RegionInfo) print(w io.Writer) {
 		prefetch = " prefetchable"
 	}
 	fmt.Fprintf(w, "%d bit%s memory at 0x%08x [0x%08x].\n", bits, prefetch, first, last)
+}
+
+// DescribeDevice implements device.Describer.
+func (b *Bus) DescribeDevice(dev device.Device, line func(format string, args ...any)) {
+	f, ok := dev.(Function)
+	if !ok {
+		return
+	}
+	info := f.PCI().info(b.Number())
+	sub, vendor := 0, 0
+	if info.ID.Subsystem != nil {
+		sub, vendor = *info.ID.Subsystem, *info.ID.SubsystemVendor
+	}
+	line("class %s, addr %02x:%02x.%x, pci id %04x:%04x (sub %04x:%04x)", info.Class.text(), b.Number(), info.Slot, info.Function,
+		info.ID.Vendor, info.ID.Device, vendor, sub)
+	for i := range info.Regions {
+		r := &info.Regions[i]
+		kind := "mem"
+		if r.Type == "io" {
+			kind = "i/o"
+		}
+		line("bar %d: %s at 0x%x [0x%x]", r.BAR, kind, uint64(r.Address), uint64(r.Address)+uint64(r.Size)-1)
+	}
 }

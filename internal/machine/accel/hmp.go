@@ -6,6 +6,7 @@ import (
 	"govmd/internal/device/i8259"
 	"govmd/internal/device/ioapic"
 	"govmd/internal/kvm"
+	"govmd/internal/memory"
 )
 
 // PrintPIC shows the in-kernel PICs as `info pic` does.
@@ -24,13 +25,22 @@ func (p *kvmPIC) PrintPIC(w io.Writer) error {
 	return nil
 }
 
+// inKernelVersion is what KVM's I/O APIC says that it is.
+const inKernelVersion = 0x11
+
 // PrintPIC shows the in-kernel I/O APIC as `info pic` does.
 func (p *kvmIOAPIC) PrintPIC(w io.Writer) error {
 	s, err := p.vm.IOAPIC()
 	if err != nil {
 		return err
 	}
-	t := ioapic.Text{ID: s.ID, Select: s.IORegSel, IRR: s.IRR, Table: s.RedirTable[:]}
+	t := ioapic.Text{Version: inKernelVersion, ID: s.ID, Select: s.IORegSel, IRR: s.IRR, Table: s.RedirTable[:]}
 	t.Print(w)
 	return nil
+}
+
+// MapsSection reports whether the guest reaches a section of memory without an exit.
+func (a *KVM) MapsSection(s memory.Section) bool {
+	_, _, _, ok := page(s)
+	return ok
 }
