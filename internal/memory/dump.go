@@ -109,12 +109,12 @@ func (r *Region) what() string {
 		return r.target.what()
 	case r.kind != kindRAM:
 		return "i/o"
+	case !r.rom && !r.readOnly:
+		return "ram"
 	case r.ops != nil:
 		return "romd"
-	case r.rom || r.readOnly:
-		return "rom"
 	}
-	return "ram"
+	return "rom"
 }
 
 // DumpFlat writes what is mapped in each space, in the form that `info mtree -f` has.
