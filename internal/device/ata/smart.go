@@ -6,7 +6,6 @@ import "encoding/binary"
 type smart struct {
 	enabled  bool
 	autosave bool
-	errors   byte
 	tests    []byte // self-tests that were run, the latest last
 }
 
