@@ -22,7 +22,7 @@ var (
 )
 
 // modules are what the guest needs beside the usual.
-var modules = []string{"virtio_blk", "crc32c_generic", "ext4"}
+var modules = []string{"virtio_blk", "ata_piix", "ahci", "sd_mod", "sr_mod", "crc32c_generic", "ext4"}
 
 func TestMain(m *testing.M) {
 	flag.Parse()
