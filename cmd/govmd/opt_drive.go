@@ -394,7 +394,10 @@ func (v *vm) openLegacyDrives(ctx context.Context, g *block.Graph) (devices []ma
 	for _, given := range v.setup.drives {
 		d, err := parseDrive(given.list, driveInterface(v.cfg.Board))
 		if err == nil {
-			d.snapshot = d.snapshot || v.setup.snapshot && d.Media == "disk"
+			if v.setup.snapshot && d.Media == "disk" {
+				d.snapshot, d.set.NoFlush = true, true
+			}
+			d.Given = given.given
 			if err = d.place(g); err == nil {
 				err = d.open(ctx, v, g)
 			}
@@ -412,7 +415,10 @@ func (v *vm) openLegacyDrives(ctx context.Context, g *block.Graph) (devices []ma
 			})
 		}
 	}
-	return devices, v.defaultDrives(g)
+	if err := v.defaultDrives(g); err != nil {
+		return nil, err
+	}
+	return devices, v.defaultCard(g)
 }
 
 // driverOnPCI reports whether the board's virtio devices are PCI functions.
@@ -421,8 +427,12 @@ func driverOnPCI(b machine.Board) bool { return b.Info().Alias == "pc" }
 // checkDrives refuses drives that no device of the machine has taken.
 func (v *vm) checkDrives() error {
 	for _, b := range v.machine.Blocks.Backends() {
-		if l := b.Legacy(); l != nil && l.Interface != "none" && b.Device() == nil {
-			return fmt.Errorf("machine type does not support if=%s,bus=%d,unit=%d", l.Interface, l.Bus, l.Unit)
+		if l := b.Legacy(); l != nil && l.Interface != "none" && l.Interface != defaultCard && b.Device() == nil {
+			err := fmt.Errorf("machine type does not support if=%s,bus=%d,unit=%d", l.Interface, l.Bus, l.Unit)
+			if l.Given != "" {
+				return &usageError{l.Given, err}
+			}
+			return err
 		}
 	}
 	return nil

@@ -93,6 +93,7 @@ type LegacyDrive struct {
 	Serial    string
 	Claimed   bool // by a device
 	AutoDel   bool
+	Given     string // the option, for messages
 }
 
 // NewBackend returns a back end without a medium. name is "" or unique among

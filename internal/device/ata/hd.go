@@ -73,27 +73,18 @@ func init() {
 	})
 }
 
-// identify sets what the drive says of itself.
-func (c *common) identify(cable *Cable, model string) error {
-	or := func(s, def string) string {
+// identify sets what the drive says of itself. What is too long loses its end.
+func (c *common) identify(cable *Cable, model string) {
+	or := func(s, def string, most int) string {
 		if s == "" {
-			return def
+			s = def
 		}
-		return s
+		return s[:min(len(s), most)]
 	}
 	c.Drive.id = identity{
-		model: or(c.model, model), serial: or(c.props.Serial, cable.defaultSerial(int(c.place))),
-		version: or(c.version, "2.5+"), wwn: c.wwn,
+		model: or(c.model, model, 40), serial: or(c.props.Serial, cable.defaultSerial(int(c.place)), 20),
+		version: or(c.version, "2.5+", 8), wwn: c.wwn,
 	}
-	for name, limit := range map[string]struct {
-		text string
-		most int
-	}{"serial": {c.id.serial, 20}, "model": {c.id.model, 40}, "ver": {c.id.version, 8}} {
-		if len(limit.text) > limit.most {
-			return fmt.Errorf("%s '%s' is longer than the %d characters that it can have", name, limit.text, limit.most)
-		}
-	}
-	return nil
 }
 
 // realize finds the back end and joins the cable; join completes it.
@@ -103,15 +94,16 @@ func (c *common) realize(d device.Device, dev block.Device, needs drive.Needs, m
 	if c.props.Drive == "" && !needs.Empty {
 		return errors.New("No drive specified")
 	}
+	if g := c.props.Discard; g != drive.NoDiscard && g != 0 && g != SectorSize {
+		return errors.New("discard_granularity must be 512 for ide")
+	}
 	b, err := c.props.Open(&c.Base, dev, needs)
 	if err != nil {
 		return err
 	}
 	b.EnableIOStatus()
 	c.Drive.drive = b
-	if err := c.identify(cable, model); err != nil {
-		return err
-	}
+	c.identify(cable, model)
 	c.cache = b.WriteCache()
 	c.Drive.attach(&c.Base, cable.port, &c.props, b, int(c.place))
 	c.Defer(c.Drive.detach)

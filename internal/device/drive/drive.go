@@ -41,8 +41,8 @@ const NoDiscard = 1<<32 - 1
 func Props[T object.Object](get func(T) *Conf) []object.Property {
 	return []object.Property{
 		object.Link("drive", "str", func(d T) *string { return &get(d).Drive }, "Node name or ID of a block device to use as a backend"),
-		object.Size("logical_block_size", func(d T) *uint64 { return &get(d).LogicalBlock }, 0, "A power of two between 512 B and 2 MiB"),
-		object.Size("physical_block_size", func(d T) *uint64 { return &get(d).PhysicalBlock }, 0, "A power of two between 512 B and 2 MiB"),
+		blockSize("logical_block_size", func(d T) *uint64 { return &get(d).LogicalBlock }),
+		blockSize("physical_block_size", func(d T) *uint64 { return &get(d).PhysicalBlock }),
 		object.Size("min_io_size", func(d T) *uint64 { return &get(d).MinIO }, 0, ""),
 		object.Size("opt_io_size", func(d T) *uint64 { return &get(d).OptIO }, 0, ""),
 		object.Size("discard_granularity", func(d T) *uint64 { return &get(d).Discard }, NoDiscard, ""),
@@ -51,6 +51,33 @@ func Props[T object.Object](get func(T) *Conf) []object.Property {
 		object.Tristate("account-invalid", func(d T) *object.OnOffAuto { return &get(d).AcctInvalid }, object.Auto, "on/off/auto"),
 		object.Tristate("account-failed", func(d T) *object.OnOffAuto { return &get(d).AcctFailed }, object.Auto, "on/off/auto"),
 	}
+}
+
+// blockSize is a property for the size of blocks; 0 leaves it to the drive.
+func blockSize[T object.Object](name string, field func(T) *uint64) object.Property {
+	const least, most = 512, 2 << 20
+	p := object.Size(name, field, 0, "A power of two between 512 B and 2 MiB")
+	set := p.Set
+	p.Set = func(o object.Object, v any) error {
+		was := *field(o.(T))
+		if err := set(o, v); err != nil {
+			return err
+		}
+		n := *field(o.(T))
+		if n == 0 || n >= least && n <= most && n&(n-1) == 0 {
+			return nil
+		}
+		*field(o.(T)) = was
+		id := ""
+		if d, ok := o.(device.Device); ok {
+			id = d.Dev().ID()
+		}
+		if n < least || n > most {
+			return fmt.Errorf("Property %s.%s doesn't take value %d (minimum: %d, maximum: %d)", id, name, n, least, most)
+		}
+		return fmt.Errorf("Property %s.%s doesn't take value '%d', it's not a power of 2", id, name, n)
+	}
+	return p
 }
 
 // ErrorProps are the properties of devices that can stop on errors.
@@ -88,7 +115,10 @@ func (c *Conf) Open(d *device.Base, dev block.Device, n Needs) (*block.Backend, 
 		return nil, err
 	}
 	if err := b.Attach(dev); err != nil {
-		return nil, fmt.Errorf("Property '%s.drive' can't take value '%s', it's in use", d.TypeName(), c.Drive)
+		if l := b.Legacy(); l != nil && l.Interface != "none" {
+			return nil, fmt.Errorf("Drive '%s' is already in use because it has been automatically connected to another device (did you need 'if=none' in the drive options?)", c.Drive)
+		}
+		return nil, fmt.Errorf("Drive '%s' is already in use by another device", c.Drive)
 	}
 	d.Defer(func() {
 		b.Detach()
@@ -183,18 +213,6 @@ func (c *Conf) sizes(b *block.Backend) error {
 	}
 	if c.PhysicalBlock == 0 {
 		c.PhysicalBlock = max(def, c.LogicalBlock)
-	}
-	const most = 2 << 20
-	for _, p := range []struct {
-		name string
-		v    uint64
-	}{{"logical_block_size", c.LogicalBlock}, {"physical_block_size", c.PhysicalBlock}} {
-		switch {
-		case p.v < 512 || p.v > most:
-			return fmt.Errorf("parameter %s=%d is out of range: it must be between 512 B and 2 MiB", p.name, p.v)
-		case p.v&(p.v-1) != 0:
-			return fmt.Errorf("parameter %s must be a power of 2", p.name)
-		}
 	}
 	switch l := c.LogicalBlock; {
 	case l > c.PhysicalBlock:

@@ -249,7 +249,7 @@ func TestProperties(t *testing.T) {
 		{"drive=disk0 queue-size=2", "invalid queue-size property (2), must be > 2"},
 		{"drive=disk0 queue-size=100", "invalid queue-size property (100), must be a power of 2 (max 1024)"},
 		{"drive=disk0 max-discard-sectors=0", "invalid max-discard-sectors property (0), must be between 1 and 2147483647"},
-		{"drive=disk0 logical_block_size=1000", "parameter logical_block_size must be a power of 2"},
+		{"drive=disk0 logical_block_size=1000", "Property dev1.logical_block_size doesn't take value '1000', it's not a power of 2"},
 		{"drive=disk0 logical_block_size=4096 physical_block_size=512", "logical_block_size > physical_block_size not supported"},
 		{"drive=disk0 min_io_size=100", "min_io_size must be a multiple of logical_block_size"},
 		{"drive=disk0 cyls=70000 heads=1 secs=1", "cyls must be between 1 and 65535"},
@@ -269,7 +269,7 @@ func TestProperties(t *testing.T) {
 	}
 	dev := m.Plug(tr.Bus(), kind+"-device", "dev0", "drive", "disk0")
 	tr2, _ := virtiotest.PlugMMIO(m, virtiotest.MMIOBase+0x1000, false)
-	if _, err := m.TryPlug(tr2.Bus(), kind+"-device", "dev1", "drive", "disk0"); err == nil || err.Error() != "Property 'virtio-blk-device.drive' can't take value 'disk0', it's in use" {
+	if _, err := m.TryPlug(tr2.Bus(), kind+"-device", "dev1", "drive", "disk0"); err == nil || err.Error() != "Drive 'disk0' is already in use by another device" {
 		t.Errorf("a drive in use: %v", err)
 	}
 	m.Unplug(dev)
