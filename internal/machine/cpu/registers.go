@@ -113,8 +113,11 @@ func (r *Registers) Register(name string) (value uint64, known bool) {
 			}
 		}
 	}
-	if name == "pc" {
-		return g.RIP + r.Sregs.CS.Base, true
+	x := &r.Sregs
+	if v, ok := map[string]uint64{
+		"pc": g.RIP + x.CS.Base, "cr0": x.CR0, "cr2": x.CR2, "cr3": x.CR3, "cr4": x.CR4, "cr8": x.CR8, "efer": x.EFER,
+	}[name]; ok {
+		return v, true
 	}
 	seg, part, _ := strings.Cut(name, ".")
 	for _, s := range r.segments() {

@@ -36,7 +36,7 @@ func TestRegistersText(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, got)
 		}
 	}
-	for name, want := range map[string]uint64{"rip": 0xffffffff81000123, "pc": 0xffffffff81000123, "cs": 0x10, "ss.limit": 0xffffffff, "eflags": 0xed7} {
+	for name, want := range map[string]uint64{"rip": 0xffffffff81000123, "pc": 0xffffffff81000123, "cs": 0x10, "ss.limit": 0xffffffff, "eflags": 0xed7, "cr3": 0x1234000} {
 		if v, ok := r.Register(name); !ok || v != want {
 			t.Errorf("$%s is %#x, %v", name, v, ok)
 		}
