@@ -101,7 +101,7 @@ func (f *frontend) ServeConn(c chardev.Conn) {
 	defer f.m.served.Done()
 	f.mu.Lock()
 	f.live = s
-	s.away = f.away
+	s.away, s.leaving = f.away, f.away
 	f.mu.Unlock()
 	if f.m.cfg.SessionBegins != nil {
 		f.m.cfg.SessionBegins(s.id)

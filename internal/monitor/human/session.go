@@ -17,6 +17,8 @@ const (
 	// maxOutput bounds what a command on the control lane has to say, and what
 	// human-monitor-command returns.
 	maxOutput = 4 << 20
+	// maxHeld is how much output waits for a session's turn.
+	maxHeld = 64 << 10
 	// maxFDs is how many descriptors of a client wait for a command.
 	maxFDs = 64
 )
@@ -32,11 +34,13 @@ type Session struct {
 	mu      sync.Mutex // guards what follows
 	changed *sync.Cond
 	input   []item
-	size    int  // bytes of input
-	ended   bool // there is no more input to come
-	busy    bool // something is being carried out
-	away    bool // the multiplexer has given the turn to another: nothing is written
-	gone    bool // the client is no longer served
+	size    int    // bytes of input
+	ended   bool   // there is no more input to come
+	busy    bool   // something is being carried out
+	away    bool   // the multiplexer has given the turn to another: what it says is held
+	leaving bool   // it has, and there is input from before that
+	held    []byte // what is to be written once the turn is back
+	gone    bool   // the client is no longer served
 	fds     []int
 	cancel  func() // asks the command that is being carried out to end; or nil
 }
@@ -131,11 +135,15 @@ func (s *Session) take(p []byte, fds []int) {
 	}
 }
 
-// turn notes that a multiplexer gives the turn to this session, or takes it away.
+// turn notes that a multiplexer gives the turn to this session, or takes it away:
+// that is for what is typed afterwards.
 func (s *Session) turn(away bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.away = away
+	s.leaving = away
+	if !away {
+		s.away = false
+	}
 	// Of a change and back that nobody has looked at yet nothing need be known.
 	if n := len(s.input); n > 1 && s.input[n-1].turn && s.input[n-2].turn {
 		s.input = s.input[:n-2]
@@ -175,7 +183,10 @@ func (s *Session) converse() {
 		case i.turn && i.away && !left:
 			left = true
 			s.editor.forget()
-			_, _ = s.conn.Write([]byte("\r\n")) // to whom the next write will tell
+			if s.write([]byte("\r\n")) != nil {
+				return
+			}
+			s.leave()
 		case i.turn && !i.away && left:
 			left = false
 			s.editor.restart()
@@ -228,16 +239,37 @@ func (s *Session) flush() bool {
 	return s.write(p) == nil
 }
 
+// leave ends the session's turn, unless it has got it back already.
+func (s *Session) leave() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = s.leaving
+}
+
 // write sends p, when it is this session's turn.
-func (s *Session) write(p []byte) error {
+func (s *Session) write(p []byte) error { return s.writeWhile(p, false) }
+
+// writeWhile is write, for what comes in such amounts that another who has got the
+// turn meanwhile should not see it, or not. While it is not this session's turn, what
+// it has to say is kept as far as there is room.
+func (s *Session) writeWhile(p []byte, much bool) error {
+	s.mu.Lock()
+	for (s.away || much && s.leaving) && !s.gone && !s.ended {
+		if len(s.held)+len(p) <= maxHeld {
+			s.held = append(s.held, p...)
+			s.mu.Unlock()
+			return nil
+		}
+		s.changed.Wait()
+	}
+	if len(s.held) > 0 {
+		p = append(s.held, p...)
+		s.held = nil
+	}
+	s.mu.Unlock()
 	if len(p) == 0 {
 		return nil
 	}
-	s.mu.Lock()
-	for s.away && !s.gone && !s.ended {
-		s.changed.Wait()
-	}
-	s.mu.Unlock()
 	_, err := s.conn.Write(p)
 	return err
 }

@@ -62,6 +62,11 @@ func newRig(t *testing.T) *rig {
 			r.ended <- ctx.Err()
 			return errors.New("interrupted")
 		}},
+		qmp.HumanCommand{Name: "mark", Run: func(_ *qmp.Context, _ qmp.HumanArgs, out io.Writer) error {
+			r.begun <- struct{}{}
+			_, err := io.WriteString(out, "marked\n")
+			return err
+		}},
 		qmp.HumanCommand{Name: "flood", NoLane: true, Run: func(_ *qmp.Context, _ qmp.HumanArgs, out io.Writer) error {
 			for {
 				if _, err := io.WriteString(out, strings.Repeat("x", 1000)+"\n"); err != nil {
@@ -311,6 +316,12 @@ func TestTurns(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 	c.expect("say b", "b\r\n")
+	fe.ChardevEvent(chardev.MuxOut)
+	c.until("\r\n")
+	c.typed("mark\r") // still on its way when the turn was over: it is done all the same
+	<-r.begun
+	fe.ChardevEvent(chardev.MuxIn)
+	c.until("marked\r\n" + prompt + prompt)
 	for range 1000 { // what nobody looks at takes no room
 		fe.ChardevEvent(chardev.MuxOut)
 		fe.ChardevEvent(chardev.MuxIn)

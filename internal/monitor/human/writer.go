@@ -39,7 +39,7 @@ func (w *terminalWriter) Write(p []byte) (int, error) {
 // flush sends what is kept.
 func (w *terminalWriter) flush() {
 	if w.err == nil {
-		w.err = w.s.write(w.buf)
+		w.err = w.s.writeWhile(w.buf, w.stream)
 	}
 	w.buf = w.buf[:0]
 }
