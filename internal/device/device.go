@@ -167,8 +167,14 @@ func (b *Base) AddInputs(name string, pins []*Pin) {
 // Inputs returns the interrupt inputs of that name.
 func (b *Base) Inputs(name string) []*Pin { return b.inputs[name] }
 
-// AddOutput makes an interrupt output known, so that tests can watch it.
-func (b *Base) AddOutput(l *Line) { b.outputs = append(b.outputs, l) }
+// NewOutput gives the device an interrupt output that drives pin (nothing when
+// that is nil) until the device goes. Tests can watch it.
+func (b *Base) NewOutput(pin *Pin, label string) *Line {
+	l := pin.Connect(label)
+	b.outputs = append(b.outputs, l)
+	b.Defer(l.Disconnect)
+	return l
+}
 
 // Outputs returns the device's interrupt outputs.
 func (b *Base) Outputs() []*Line { return b.outputs }

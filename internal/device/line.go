@@ -35,8 +35,8 @@ func (p *Pin) Level() bool {
 	return p.high > 0
 }
 
-// Connect returns a new line, low, that drives the pin. label names the device
-// and its output.
+// Connect returns a new line, low, that drives the pin; that of a nil pin drives
+// nothing. label names the device and its output.
 func (p *Pin) Connect(label string) *Line { return &Line{label: label, pin: p} }
 
 // Watch has fn see every level change, in the pin's place when instead is true
@@ -80,9 +80,16 @@ func (p *Pin) change(delta int) {
 type Line struct {
 	label string
 	pin   *Pin
-	high  atomic.Bool
+	state atomic.Uint32
 	watch atomic.Pointer[func(high bool)]
 }
+
+// What a line's state says.
+const (
+	lineLow = iota
+	lineHigh
+	lineCut // low for good
+)
 
 // NewLine returns a line that drives nothing: its level can be read, by tests.
 func NewLine(label string) *Line { return &Line{label: label} }
@@ -98,9 +105,27 @@ func (l *Line) Label() string {
 // SetLevel drives the line. It must be called with the device's own lock held
 // or otherwise in order. It does not block beyond the pin's lock.
 func (l *Line) SetLevel(high bool) {
-	if l == nil || l.high.Swap(high) == high {
+	if l == nil {
 		return
 	}
+	was, is := uint32(lineHigh), uint32(lineLow)
+	if high {
+		was, is = is, was
+	}
+	if l.state.CompareAndSwap(was, is) {
+		l.changed(high)
+	}
+}
+
+// Disconnect lowers the line for good: it is what a device that goes does with
+// its outputs, whoever may still be about to raise them.
+func (l *Line) Disconnect() {
+	if l != nil && l.state.Swap(lineCut) == lineHigh {
+		l.changed(false)
+	}
+}
+
+func (l *Line) changed(high bool) {
 	traceLine.Emit(l.label, high)
 	if watch := l.watch.Load(); watch != nil {
 		(*watch)(high)
@@ -131,7 +156,7 @@ func (l *Line) Watch(fn func(high bool)) {
 }
 
 // Level reports whether the line is high.
-func (l *Line) Level() bool { return l != nil && l.high.Load() }
+func (l *Line) Level() bool { return l != nil && l.state.Load() == lineHigh }
 
 // BindIRQFD has the kernel raise the line's pin when the eventfd trigger is
 // signalled, and signal resample when the guest acknowledges. It reports

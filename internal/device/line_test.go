@@ -75,6 +75,28 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// A line that was cut stays low, and is low once.
+func TestDisconnect(t *testing.T) {
+	var got []bool
+	p := NewPin("pin", func(high bool) { got = append(got, high) })
+	a, b := p.Connect("a"), p.Connect("b")
+	a.SetLevel(true)
+	a.Disconnect()
+	b.Disconnect()
+	for _, l := range []*Line{a, b} {
+		l.SetLevel(true)
+		if l.Level() || p.Level() {
+			t.Errorf("%s drives the pin after its end", l.Label())
+		}
+		l.SetLevel(false)
+		l.Disconnect()
+	}
+	if want := []bool{true, false}; !slices.Equal(got, want) {
+		t.Errorf("the pin saw %v, want %v", got, want)
+	}
+	(*Line)(nil).Disconnect()
+}
+
 // However its lines are driven, a pin ends up with their OR, and sees edges in
 // turn.
 func TestLinesConcurrently(t *testing.T) {

@@ -57,9 +57,7 @@ func (d *Device) Realize() error {
 	if d.Pin == nil {
 		return errors.New("the generic event device belongs to a board that wires it")
 	}
-	d.line = d.Pin.Connect(d.Describe())
-	d.AddOutput(d.line)
-	d.Defer(func() { d.line.SetLevel(false) })
+	d.line = d.NewOutput(d.Pin, d.Describe())
 	sys := d.Env().Memory
 	events := sys.NewIO("ged-events", 4, eventRegister{d}, memory.Spec{Min: 4, Max: 4})
 	if err := sysbus.MapMem(d, d.Events, events); err != nil {

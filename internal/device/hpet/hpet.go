@@ -104,9 +104,7 @@ func (d *Device) wire(t *timer) {
 		if d.Pins[n] == nil {
 			return nil
 		}
-		l := d.Pins[n].Connect(fmt.Sprintf("%s timer %d", d.Describe(), t.index))
-		d.AddOutput(l)
-		return l
+		return d.NewOutput(d.Pins[n], fmt.Sprintf("%s timer %d", d.Describe(), t.index))
 	}
 	for n := range d.Pins {
 		if d.intcap>>n&1 != 0 && d.Pins[n] != nil {
@@ -124,9 +122,6 @@ func (d *Device) wire(t *timer) {
 
 // letGo is the last of the device.
 func (d *Device) letGo() {
-	for i := range d.timers {
-		d.timers[i].line.SetLevel(false)
-	}
 	d.legacyMu.Lock()
 	defer d.legacyMu.Unlock()
 	if d.announced {

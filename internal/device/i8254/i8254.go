@@ -57,12 +57,7 @@ func init() {
 // Realize implements device.Device.
 func (d *Device) Realize() error {
 	d.virtual = d.Env().Clock.Virtual
-	d.line = device.NewLine(d.Describe())
-	if d.IRQ != nil {
-		d.line = d.IRQ.Connect(d.Describe())
-	}
-	d.AddOutput(d.line)
-	d.Defer(func() { d.line.SetLevel(false) })
+	d.line = d.NewOutput(d.IRQ, d.Describe())
 	d.timer = d.virtual.NewTimer("i8254", d.expired)
 	d.Defer(d.timer.Close)
 	d.ResetEnter()

@@ -63,12 +63,7 @@ func (d *Device) Realize() error {
 		d.pins[i] = device.NewPin(fmt.Sprintf("i8259 %d", i), func(high bool) { d.set(i, high) })
 	}
 	d.AddInputs("", d.pins[:])
-	d.intr = device.NewLine(d.Describe())
-	if d.INTR != nil {
-		d.intr = d.INTR.Connect(d.Describe())
-	}
-	d.AddOutput(d.intr)
-	d.Defer(func() { d.intr.SetLevel(false) })
+	d.intr = d.NewOutput(d.INTR, d.Describe())
 	sys := d.Env().Memory
 	bytes := memory.Spec{ImplMax: 1}
 	for i, port := range []uint16{masterPort, slavePort} {

@@ -67,12 +67,7 @@ func (f *function) Realize() error {
 	env := f.Env()
 	for i := range f.channels {
 		c := &channel{f: f, n: i}
-		c.line = device.NewLine(f.Describe())
-		if f.irqs[i] != nil {
-			c.line = f.irqs[i].Connect(f.Describe())
-		}
-		f.AddOutput(c.line)
-		f.Defer(func() { c.line.SetLevel(false) })
+		c.line = f.NewOutput(f.irqs[i], f.Describe())
 		f.channels[i] = c
 		c.cable, f.buses[i] = ata.NewCable(&f.Base, c, i, 2)
 		for _, r := range []struct {

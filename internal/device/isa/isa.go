@@ -43,13 +43,7 @@ func (b *Bus) IRQ(d device.Device, n int) (*device.Line, error) {
 	if n < 0 || n >= len(b.irqs) {
 		return nil, fmt.Errorf("%s: interrupt %d is not an ISA interrupt (0 to 15)", d.Dev().Describe(), n)
 	}
-	l := device.NewLine(d.Dev().Describe())
-	if b.irqs[n] != nil {
-		l = b.irqs[n].Connect(d.Dev().Describe())
-	}
-	d.Dev().AddOutput(l)
-	d.Dev().Defer(func() { l.SetLevel(false) })
-	return l, nil
+	return d.Dev().NewOutput(b.irqs[n], d.Dev().Describe()), nil
 }
 
 // MapIO maps a device's ports at a fixed address until the device goes.

@@ -29,7 +29,7 @@ func (d *Device) connectINTx(pin uint8) {
 	}
 	l := root.Connect(d.Describe() + " INT" + string(rune('A'+pin-1)))
 	d.intx.line = l
-	d.Defer(func() { l.SetLevel(false) })
+	d.Defer(l.Disconnect)
 }
 
 // SetINTx drives the function's interrupt pin, which it shares with others: the

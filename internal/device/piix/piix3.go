@@ -80,7 +80,7 @@ func (p *PIIX3) Realize() error {
 		bus.RouteINTx(nil)
 		for i := range p.lines {
 			for _, l := range p.lines[i] {
-				l.SetLevel(false)
+				l.Disconnect()
 			}
 		}
 	})

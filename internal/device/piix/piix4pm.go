@@ -75,10 +75,8 @@ func (p *PIIX4PM) Realize() error {
 	}
 	p.registers()
 	env := p.Env()
-	sci := device.NewLine("SCI")
-	if p.SCI != nil {
-		sci = p.SCI.Connect(p.Describe() + " SCI")
-	}
+	sci := p.SCI.Connect(p.Describe() + " SCI")
+	p.Defer(sci.Disconnect)
 	p.pm = acpipm.New(acpipm.Config{
 		Name: "PM timer", Clock: env.Clock.Virtual, SCI: sci, Sleep: p.sleep, Wakeup: env.Run.RequestWakeup, ACPIOnly: p.ACPIOnly, GPEs: gpes,
 	})

@@ -128,8 +128,7 @@ type output struct {
 
 func (o *output) Realize() error {
 	for i := range o.lines {
-		o.lines[i] = device.NewLine("test")
-		o.AddOutput(o.lines[i])
+		o.lines[i] = o.NewOutput(nil, "test")
 	}
 	return nil
 }

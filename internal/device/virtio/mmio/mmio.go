@@ -66,13 +66,10 @@ func (d *Transport) Realize() error {
 	name := fmt.Sprintf("virtio-mmio-bus.%d", d.number())
 	d.bus = d.NewBus(virtio.BusKind, name, virtio.NewBus(d))
 	d.dma = env.Mem.NewDMA(name)
-	d.line = device.NewLine(name)
-	if d.Pin != nil {
-		d.line = d.Pin.Connect(name)
-	}
+	d.line = d.Pin.Connect(name)
 	d.regs = registers{}
 	d.region = env.Memory.NewIO("virtio-mmio", Size, d, memory.Spec{Max: 4, ImplMax: 4})
-	d.Defer(func() { d.line.SetLevel(false) })
+	d.Defer(d.line.Disconnect)
 	return sysbus.MapMem(d, d.Base, d.region)
 }
 
