@@ -199,12 +199,12 @@ func (c *Control) mergeBitmaps(a *mergeArgs) Action {
 
 func (c *Control) bitmapCommands() []qmp.Command {
 	return []qmp.Command{
-		command(c, "block-dirty-bitmap-add", c.addBitmap),
-		command(c, "block-dirty-bitmap-remove", c.removeBitmap),
-		command(c, "block-dirty-bitmap-clear", c.clearBitmap),
-		command(c, "block-dirty-bitmap-enable", func(a *bitmapArgs) Action { return c.enableBitmap(a, true) }),
-		command(c, "block-dirty-bitmap-disable", func(a *bitmapArgs) Action { return c.enableBitmap(a, false) }),
-		command(c, "block-dirty-bitmap-merge", c.mergeBitmaps),
+		command("block-dirty-bitmap-add", c.addBitmap),
+		command("block-dirty-bitmap-remove", c.removeBitmap),
+		command("block-dirty-bitmap-clear", c.clearBitmap),
+		command("block-dirty-bitmap-enable", func(a *bitmapArgs) Action { return c.enableBitmap(a, true) }),
+		command("block-dirty-bitmap-disable", func(a *bitmapArgs) Action { return c.enableBitmap(a, false) }),
+		command("block-dirty-bitmap-merge", c.mergeBitmaps),
 	}
 }
 

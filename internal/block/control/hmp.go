@@ -253,7 +253,7 @@ func (c *Control) infoSnapshots(out io.Writer) error {
 
 // HumanCommands returns the human monitor's commands about images and drives.
 func (c *Control) HumanCommands() []qmp.HumanCommand {
-	run := func(fn func(ctx context.Context, a qmp.HumanArgs) error) func(*qmp.Context, qmp.HumanArgs, io.Writer) error {
+	run := func(fn func(ctx *qmp.Context, a qmp.HumanArgs) error) func(*qmp.Context, qmp.HumanArgs, io.Writer) error {
 		return func(ctx *qmp.Context, a qmp.HumanArgs, _ io.Writer) error { return fn(ctx, a) }
 	}
 	optional := func(a qmp.HumanArgs, name string) *string {
@@ -265,50 +265,50 @@ func (c *Control) HumanCommands() []qmp.HumanCommand {
 	return []qmp.HumanCommand{
 		{
 			Name: "block_resize", Args: "device:B,size:o", Params: "device size", Help: "resize a block image", Complete: c.completeDrive,
-			Run: run(func(ctx context.Context, a qmp.HumanArgs) error {
+			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error {
 				name := a.Str("device")
-				_, err := c.resize(&qmp.Context{Context: ctx}, &resizeArgs{Device: &name, Size: sizeOf(a["size"])})
+				_, err := c.resize(ctx, &resizeArgs{Device: &name, Size: int64(a.Size("size", 0))})
 				return err
 			}),
 		},
 		{
 			Name: "eject", Args: "force:-f,device:B", Params: "[-f] device", Help: "eject a removable medium (use -f to force it)", Complete: c.completeDrive,
-			Run: run(func(ctx context.Context, a qmp.HumanArgs) error {
+			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error {
 				name, force := a.Str("device"), a.Bool("force")
-				_, err := c.eject(&qmp.Context{Context: ctx}, &ejectArgs{Device: &name, Force: &force})
+				_, err := c.eject(ctx, &ejectArgs{Device: &name, Force: &force})
 				return err
 			}),
 		},
 		{
 			Name: "change", Args: "device:B,force:-f,target:F,arg:s?,read-only-mode:s?", Params: "device [-f] filename [format [read-only-mode]]",
 			Help: "change a removable medium, optional format, use -f to force the operation", Complete: c.completeDrive,
-			Run: run(func(ctx context.Context, a qmp.HumanArgs) error {
+			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error {
 				name, force := a.Str("device"), a.Bool("force")
 				args := &changeMediumArgs{Device: &name, Filename: a.Str("target"), Format: optional(a, "arg"), Force: &force}
 				if m := ReadOnlyMode(a.Str("read-only-mode")); m != "" {
 					args.Mode = &m
 				}
-				_, err := c.changeMedium(&qmp.Context{Context: ctx}, args)
+				_, err := c.changeMedium(ctx, args)
 				return err
 			}),
 		},
 		{
 			Name: "block_set_io_throttle", Args: "device:B,bps:l,bps_rd:l,bps_wr:l,iops:l,iops_rd:l,iops_wr:l",
 			Params: "device bps bps_rd bps_wr iops iops_rd iops_wr", Help: "change I/O throttle limits for a block drive", Complete: c.completeDrive,
-			Run: run(func(ctx context.Context, a qmp.HumanArgs) error {
+			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error {
 				name := a.Str("device")
 				args := &throttleArgs{Device: &name, limits: limits{
 					BPS: a.Int("bps", 0), BPSRead: a.Int("bps_rd", 0), BPSWrite: a.Int("bps_wr", 0),
 					IOPS: a.Int("iops", 0), IOPSRead: a.Int("iops_rd", 0), IOPSWrite: a.Int("iops_wr", 0),
 				}}
-				_, err := c.setThrottle(&qmp.Context{Context: ctx}, args)
+				_, err := c.setThrottle(ctx, args)
 				return err
 			}),
 		},
 		{
 			Name: "snapshot_blkdev", Args: "reuse:-n,device:B,snapshot-file:s?,format:s?", Params: "[-n] device [new-image-file] [format]",
 			Help: "initiates a live snapshot of device", Complete: c.completeDrive,
-			Run: run(func(ctx context.Context, a qmp.HumanArgs) error {
+			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error {
 				name := a.Str("device")
 				if a.Str("snapshot-file") == "" {
 					return qmp.MissingParameter("snapshot-file")
@@ -324,35 +324,22 @@ func (c *Control) HumanCommands() []qmp.HumanCommand {
 		},
 		{
 			Name: "snapshot_blkdev_internal", Args: "device:B,name:s", Params: "device name", Help: "take an internal snapshot of device", Complete: c.completeDrive,
-			Run: run(func(ctx context.Context, a qmp.HumanArgs) error {
+			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error {
 				return runOne(ctx, c.snapshotInternal(&internalArgs{Device: a.Str("device"), Name: a.Str("name")}))
 			}),
 		},
 		{
 			Name: "snapshot_delete_blkdev_internal", Args: "device:B,name:s,id:s?", Params: "device name [id]", Help: "delete an internal snapshot of device", Complete: c.completeDrive,
-			Run: run(func(ctx context.Context, a qmp.HumanArgs) error {
-				_, err := c.deleteInternal(&qmp.Context{Context: ctx}, &deleteInternalArgs{Device: a.Str("device"), Name: optional(a, "name"), ID: optional(a, "id")})
+			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error {
+				_, err := c.deleteInternal(ctx, &deleteInternalArgs{Device: a.Str("device"), Name: optional(a, "name"), ID: optional(a, "id")})
 				return err
 			}),
 		},
 		{
 			Name: "drive_del", Args: "id:B", Params: "device", Help: "remove host block device", Complete: c.completeDrive,
-			Run: run(func(ctx context.Context, a qmp.HumanArgs) error { return c.driveDel(ctx, a.Str("id")) }),
+			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error { return c.driveDel(ctx, a.Str("id")) }),
 		},
 	}
-}
-
-func runOne(ctx context.Context, a Action) error { return run(ctx, []Action{a}) }
-
-// sizeOf is a size argument, which may be a count of bytes beyond what int64 holds.
-func sizeOf(v any) int64 {
-	switch n := v.(type) {
-	case int64:
-		return n
-	case uint64:
-		return int64(min(n, 1<<63-1))
-	}
-	return 0
 }
 
 // driveDel takes a drive's medium away, whatever the guest thinks of it, and the

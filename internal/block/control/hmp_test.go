@@ -87,7 +87,7 @@ d0 (disk): a.qcow2 (qcow2)
 		t.Errorf("info snapshots says %s", got)
 	}
 	check("snapshot_delete_blkdev_internal", r.human("snapshot_delete_blkdev_internal", qmp.HumanArgs{"device": "d0", "name": "s1"}), "")
-	check("block_resize", r.human("block_resize", qmp.HumanArgs{"device": "d0", "size": int64(32 << 20)}), "")
+	check("block_resize", r.human("block_resize", qmp.HumanArgs{"device": "d0", "size": uint64(32 << 20)}), "")
 	check("snapshot_blkdev", r.human("snapshot_blkdev", qmp.HumanArgs{"device": "d0", "snapshot-file": "top.qcow2"}), "")
 	if got := b.Node().Length(); got != 32<<20 || b.Node().Name() == "disk" {
 		t.Errorf("the disk has %d bytes, and is on %s", got, b.Node().Name())

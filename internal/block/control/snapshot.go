@@ -193,9 +193,9 @@ func (e *external) suits() error {
 
 func (c *Control) snapshotCommands() []qmp.Command {
 	return []qmp.Command{
-		command(c, "blockdev-snapshot-sync", c.snapshotSync),
-		command(c, "blockdev-snapshot", c.snapshot),
-		command(c, "blockdev-snapshot-internal-sync", c.snapshotInternal),
+		command("blockdev-snapshot-sync", c.snapshotSync),
+		command("blockdev-snapshot", c.snapshot),
+		command("blockdev-snapshot-internal-sync", c.snapshotInternal),
 		qmp.New("blockdev-snapshot-delete-internal-sync", c.deleteInternal),
 		qmp.New("change-backing-file", c.changeBacking),
 	}

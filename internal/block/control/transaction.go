@@ -58,7 +58,7 @@ func register(name string, m maker) {
 // run carries out actions, all or none.
 func run(ctx context.Context, list []Action) (err error) {
 	done := 0
-	for ; done < len(list) && err == nil; done++ {
+	for ; done < len(list); done++ {
 		if err = list[done].Prepare(ctx); err != nil {
 			break
 		}
@@ -83,10 +83,13 @@ func run(ctx context.Context, list []Action) (err error) {
 	return err
 }
 
+// runOne carries out an action by itself.
+func runOne(ctx context.Context, a Action) error { return run(ctx, []Action{a}) }
+
 // command makes a command of its own of an action.
-func command[A any](_ *Control, name string, fn func(a *A) Action) qmp.Command {
+func command[A any](name string, fn func(a *A) Action) qmp.Command {
 	return qmp.New(name, func(ctx *qmp.Context, a *A) (qmp.None, error) {
-		return qmp.None{}, run(ctx, []Action{fn(a)})
+		return qmp.None{}, runOne(ctx, fn(a))
 	})
 }
 
