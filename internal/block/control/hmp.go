@@ -194,37 +194,42 @@ func (c *Control) infoStats(out io.Writer) {
 // infoSnapshots shows the snapshots that all disks have: those that a machine can
 // go back to. The disks' others are listed by disk.
 func (c *Control) infoSnapshots(out io.Writer) error {
-	var disks []*block.Node
+	type disk struct {
+		node  *block.Node
+		list  []block.Snapshot
+		names map[string]bool
+	}
+	var disks []disk
 	for _, b := range c.graph.Backends() {
-		if n := rootOf(b); n != nil && !n.ReadOnly() {
-			if _, ok := n.Driver().(block.Snapshotter); ok {
-				disks = append(disks, n)
-			}
+		n := rootOf(b)
+		if n == nil || n.ReadOnly() {
+			continue
 		}
+		s, ok := n.Driver().(block.Snapshotter)
+		if !ok {
+			continue
+		}
+		d := disk{n, s.Snapshots(), map[string]bool{}}
+		for _, x := range d.list {
+			d.names[x.Name] = true
+		}
+		disks = append(disks, d)
 	}
 	if len(disks) == 0 {
 		return fmt.Errorf("no block device can store vmstate for snapshot")
 	}
-	has := func(n *block.Node, name string) bool {
-		for _, s := range n.Driver().(block.Snapshotter).Snapshots() {
-			if s.Name == name {
-				return true
-			}
-		}
-		return false
-	}
 	onAll := func(name string) bool {
-		for _, n := range disks {
-			if !has(n, name) {
+		for _, d := range disks {
+			if !d.names[name] {
 				return false
 			}
 		}
 		return true
 	}
 	any := false
-	for i, n := range disks {
+	for i, d := range disks {
 		var common, own []SnapshotInfo
-		for _, s := range n.Driver().(block.Snapshotter).Snapshots() {
+		for _, s := range d.list {
 			if info := SnapshotOf(&s); onAll(s.Name) {
 				common = append(common, info)
 			} else {
@@ -241,7 +246,7 @@ func (c *Control) infoSnapshots(out io.Writer) error {
 		}
 		if len(own) > 0 {
 			any = true
-			fmt.Fprintf(out, "\nList of partial (non-loadable) snapshots on '%s':\n", n.Name())
+			fmt.Fprintf(out, "\nList of partial (non-loadable) snapshots on '%s':\n", d.node.Name())
 			WriteSnapshots(out, own)
 		}
 	}

@@ -2,6 +2,7 @@ package control
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"testing"
 
@@ -97,6 +98,50 @@ d0 (disk): a.qcow2 (qcow2)
 		t.Error("the drive or its images are still there")
 	}
 	check("drive_del", r.human("drive_del", qmp.HumanArgs{"id": "d0"}), "Error: Device 'd0' not found\n")
+}
+
+// A machine can go back to what all its disks have.
+func TestInfoSnapshotsOfTwoDisks(t *testing.T) {
+	r := newRig(t)
+	for name, snapshots := range map[string][]string{"d0": {"both", "first"}, "d1": {"second", "both"}} {
+		r.sh("qemu-img", "create", "-q", "-f", "qcow2", name, "16M")
+		for _, s := range snapshots {
+			r.sh("qemu-img", "snapshot", "-c", s, name)
+		}
+	}
+	for _, name := range []string{"d0", "d1"} {
+		b, err := r.graph.NewBackend(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		opts := &qmp.Object{}
+		opts.Add("node-name", "node-"+name)
+		n, err := r.graph.OpenImage(context.Background(), name, opts, qmp.JSON, block.Settings{})
+		if err == nil {
+			err = b.InsertMedium(n)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.Unref()
+	}
+	var got []string
+	for line := range strings.Lines(r.human("snapshots", nil)) {
+		switch f := strings.Fields(line); {
+		case len(f) > 1 && (f[0] == "--" || f[0] == "1" || f[0] == "2"):
+			got = append(got, f[0]+" "+f[1])
+		case len(f) > 0 && f[0] == "List":
+			got = append(got, strings.TrimSpace(line))
+		}
+	}
+	want := []string{
+		"List of snapshots present on all disks:", "-- both",
+		"List of partial (non-loadable) snapshots on 'node-d0':", "2 first",
+		"List of partial (non-loadable) snapshots on 'node-d1':", "1 second",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("info snapshots shows\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
 }
 
 func TestSizeText(t *testing.T) {
