@@ -102,21 +102,12 @@ func (c *Control) medium(name string) (*block.Node, error) {
 	return c.graph.Lookup(name, name)
 }
 
-// drained runs fn with the nodes drained. It waits for requests under way.
-func drained(ctx context.Context, fn func() error, nodes ...*block.Node) error {
-	for i, n := range nodes {
-		if err := n.Drain(ctx); err != nil {
-			for _, d := range nodes[:i] {
-				d.Undrain()
-			}
-			return err
-		}
+// drained runs fn with the node drained. It waits for requests under way.
+func drained(ctx context.Context, n *block.Node, fn func() error) error {
+	if err := n.Drain(ctx); err != nil {
+		return err
 	}
-	defer func() {
-		for _, n := range nodes {
-			n.Undrain()
-		}
-	}()
+	defer n.Undrain()
 	return fn()
 }
 

@@ -354,20 +354,11 @@ func (c *Control) driveDel(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	if l := b.Legacy(); l == nil {
+	if b.Legacy() == nil {
 		return qmp.Errorf("Deleting device added with blockdev-add is not supported")
 	}
-	if n := b.Node(); n != nil {
-		if err := n.Blocked(block.OperationDriveDel); err != nil {
-			return err
-		}
-		if err := n.Drain(ctx); err != nil {
-			return err
-		}
-		n.Ref()
-		b.RemoveMedium()
-		n.Undrain()
-		n.Unref()
+	if err := takeOut(ctx, b, block.OperationDriveDel); err != nil {
+		return err
 	}
 	if err := c.SetThrottle(b, throttle.Unlimited(), nil, name); err != nil {
 		return err

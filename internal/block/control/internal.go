@@ -96,7 +96,7 @@ func (c *Control) deleteInternal(ctx *qmp.Context, a *deleteInternalArgs) (*Snap
 	for _, x := range s.Snapshots() {
 		if (a.ID == nil || *a.ID == x.ID) && (a.Name == nil || *a.Name == x.Name) {
 			info := SnapshotOf(&x)
-			err := drained(ctx, func() error { return s.DeleteSnapshot(ctx, x.ID) }, n)
+			err := drained(ctx, n, func() error { return s.DeleteSnapshot(ctx, x.ID) })
 			return &info, err
 		}
 	}

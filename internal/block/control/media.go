@@ -47,38 +47,46 @@ func openTray(b *block.Backend, name string, force bool) error {
 	}
 }
 
-// removeMedium takes the medium out, if there is one.
-func removeMedium(ctx context.Context, b *block.Backend, name string) error {
-	if b.Device() != nil && !removable(b) {
+// accessible refuses a drive whose medium cannot be reached.
+func accessible(b *block.Backend, name string) error {
+	if !removable(b) {
 		return qmp.Errorf("Device '%s' is not removable", name)
 	}
 	if t, ok := tray(b); ok && !t.TrayOpen() {
 		return qmp.Errorf("Tray of device '%s' is not open", name)
 	}
+	return nil
+}
+
+// removeMedium takes the medium out, if there is one.
+func removeMedium(ctx context.Context, b *block.Backend, name string) error {
+	if err := accessible(b, name); err != nil {
+		return err
+	}
+	return takeOut(ctx, b, block.OperationEject)
+}
+
+// takeOut has a drive without a medium, unless what is to be done is blocked.
+func takeOut(ctx context.Context, b *block.Backend, what block.Operation) error {
 	n := b.Node()
 	if n == nil {
 		return nil
 	}
-	if err := n.Blocked(block.OperationEject); err != nil {
+	if err := n.Blocked(what); err != nil {
 		return err
 	}
-	if err := n.Drain(ctx); err != nil {
-		return err
-	}
-	n.Ref()
-	b.RemoveMedium()
-	n.Undrain()
-	n.Unref()
-	return nil
+	n.Ref() // it is undrained when the drive has let it go
+	defer n.Unref()
+	return drained(ctx, n, func() error {
+		b.RemoveMedium()
+		return nil
+	})
 }
 
 // insertMedium puts a node in.
 func insertMedium(b *block.Backend, n *block.Node, name string) error {
-	if b.Device() != nil && !removable(b) {
-		return qmp.Errorf("Device '%s' is not removable", name)
-	}
-	if t, ok := tray(b); ok && !t.TrayOpen() {
-		return qmp.Errorf("Tray of device '%s' is not open", name)
+	if err := accessible(b, name); err != nil {
+		return err
 	}
 	if b.Inserted() {
 		return qmp.Errorf("There already is a medium in device '%s'", name)
