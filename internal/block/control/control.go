@@ -5,6 +5,7 @@ package control
 
 import (
 	"context"
+	"slices"
 
 	"govmd/internal/block"
 	"govmd/internal/event"
@@ -100,6 +101,19 @@ func (c *Control) node(device, name *string) (*block.Node, error) {
 // medium returns the root node of the drive, or of the node, of that name.
 func (c *Control) medium(name string) (*block.Node, error) {
 	return c.graph.Lookup(name, name)
+}
+
+// named returns the node of that name.
+func (c *Control) named(name string) (*block.Node, error) {
+	if n := c.graph.Node(name); n != nil {
+		return n, nil
+	}
+	return nil, qmp.Errorf("Failed to find node with node-name='%s'", name)
+}
+
+// inDrive reports whether the node is a drive's medium.
+func inDrive(n *block.Node) bool {
+	return slices.ContainsFunc(n.Parents(), func(p *block.Child) bool { return block.BackendOf(p) != nil })
 }
 
 // drained runs fn with the node drained. It waits for requests under way.

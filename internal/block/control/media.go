@@ -172,10 +172,8 @@ func (c *Control) insert(_ *qmp.Context, a *insertArgs) (none qmp.None, err erro
 	if n == nil {
 		return none, qmp.Errorf("Node '%s' not found", a.NodeName)
 	}
-	for _, p := range n.Parents() {
-		if block.BackendOf(p) != nil {
-			return none, qmp.Errorf("Node '%s' is already in use", a.NodeName)
-		}
+	if inDrive(n) {
+		return none, qmp.Errorf("Node '%s' is already in use", a.NodeName)
 	}
 	return none, insertMedium(b, n, a.ID)
 }

@@ -1,6 +1,8 @@
 package control
 
 import (
+	"context"
+
 	"govmd/internal/block"
 	"govmd/internal/option"
 	"govmd/internal/qmp"
@@ -26,6 +28,20 @@ func (a *addArgs) check() error {
 	case !a.Wrapped && a.NodeName == nil:
 		return qmp.Errorf("'node-name' must be specified for the root node")
 	}
+	return nil
+}
+
+// Add opens a node that belongs to the monitor until blockdev-del, as -blockdev
+// does. It waits for the image to be open.
+func (c *Control) Add(ctx context.Context, o *block.Options) error {
+	if o.NodeName == nil {
+		return qmp.Errorf("'node-name' must be specified for the root node")
+	}
+	n, err := c.graph.Open(ctx, o, defaults)
+	if err != nil {
+		return err
+	}
+	n.SetMonitorOwned(true)
 	return nil
 }
 
@@ -93,14 +109,12 @@ type nodeNameArgs struct {
 
 // del is blockdev-del.
 func (c *Control) del(_ *qmp.Context, a *nodeNameArgs) (none qmp.None, err error) {
-	n := c.graph.Node(a.NodeName)
-	if n == nil {
-		return none, qmp.Errorf("Failed to find node with node-name='%s'", a.NodeName)
+	n, err := c.named(a.NodeName)
+	if err != nil {
+		return none, err
 	}
-	for _, p := range n.Parents() {
-		if b := block.BackendOf(p); b != nil {
-			return none, qmp.Errorf("Node %s is in use", a.NodeName)
-		}
+	if inDrive(n) {
+		return none, qmp.Errorf("Node %s is in use", a.NodeName)
 	}
 	for _, p := range n.Parents() {
 		if o := p.ParentNode(); o != nil && p.Role()&block.RoleCOW != 0 {
@@ -136,9 +150,9 @@ func (c *Control) reopen(ctx *qmp.Context, a *reopenArgs) (none qmp.None, err er
 		if o.NodeName == nil {
 			return none, qmp.Errorf("node-name not specified")
 		}
-		n := c.graph.Node(*o.NodeName)
-		if n == nil {
-			return none, qmp.Errorf("Failed to find node with node-name='%s'", *o.NodeName)
+		n, err := c.named(*o.NodeName)
+		if err != nil {
+			return none, err
 		}
 		list = append(list, block.Reopen{Node: n, Options: o, Def: defaults})
 	}

@@ -174,10 +174,8 @@ func (e *external) action(find func(ctx context.Context) error) Action {
 
 // suits refuses an overlay that cannot be one.
 func (e *external) suits() error {
-	for _, p := range e.over.Parents() {
-		if block.BackendOf(p) != nil {
-			return qmp.Errorf("The overlay is already in use")
-		}
+	if inDrive(e.over) {
+		return qmp.Errorf("The overlay is already in use")
 	}
 	if err := e.over.Blocked(block.OperationExternalSnapshot); err != nil {
 		return err
