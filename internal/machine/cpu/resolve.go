@@ -188,10 +188,10 @@ func (m *Model) identity(s *Spec) {
 	}
 }
 
-// signature packs family, model and stepping as leaf 1 has them in EAX.
 // Identity returns the processor's family, model and stepping.
 func (m *Model) Identity() (family, model, stepping uint32) { return parts(m.signature) }
 
+// signature packs family, model and stepping as leaf 1 has them in EAX.
 func signature(family, model, stepping uint32) uint32 {
 	v := stepping&0xf | model&0xf<<4 | model>>4&0xf<<16
 	if family > 15 {
