@@ -12,24 +12,17 @@ const pciRoot = "/pci@i0cf8/"
 // bootEntries lists the devices with a bootindex. Those that firmware has no way
 // to name are left out.
 func (m *Machine) bootEntries() (list []boot.BootEntry) {
-	var visit func(d device.Device)
-	visit = func(d device.Device) {
-		if b, ok := d.(device.Booter); ok {
-			if i, suffix := b.BootIndex(); i >= 0 {
-				if path := firmwarePath(d); path != "" {
-					list = append(list, boot.BootEntry{Index: i, Path: path + suffix})
-				}
+	m.eachDevice(func(d device.Device) {
+		b, ok := d.(device.Booter)
+		if !ok {
+			return
+		}
+		if i, suffix := b.BootIndex(); i >= 0 {
+			if path := firmwarePath(d); path != "" {
+				list = append(list, boot.BootEntry{Index: i, Path: path + suffix})
 			}
 		}
-		for _, bus := range d.Dev().ChildBuses() {
-			for _, c := range bus.Devices() {
-				visit(c)
-			}
-		}
-	}
-	for _, d := range m.Env.Roots() {
-		visit(d)
-	}
+	})
 	return list
 }
 

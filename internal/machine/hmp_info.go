@@ -87,19 +87,3 @@ func picRank(p picPrinter) int {
 	}
 	return 1
 }
-
-// eachDevice calls fn for all devices, those on a device's buses after it.
-func (m *Machine) eachDevice(fn func(device.Device)) {
-	var visit func(d device.Device)
-	visit = func(d device.Device) {
-		fn(d)
-		for _, b := range d.Dev().ChildBuses() {
-			for _, d := range b.Devices() {
-				visit(d)
-			}
-		}
-	}
-	for _, d := range m.Env.Roots() {
-		visit(d)
-	}
-}

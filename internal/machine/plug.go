@@ -204,6 +204,22 @@ func (m *Machine) walkBuses(fn func(*device.Bus)) {
 	})
 }
 
+// eachDevice calls fn for all devices, those on a device's buses after it.
+func (m *Machine) eachDevice(fn func(device.Device)) {
+	var visit func(d device.Device)
+	visit = func(d device.Device) {
+		fn(d)
+		for _, b := range d.Dev().ChildBuses() {
+			for _, d := range b.Devices() {
+				visit(d)
+			}
+		}
+	}
+	for _, d := range m.Env.Roots() {
+		visit(d)
+	}
+}
+
 // addLoader takes a -device loader.
 func (m *Machine) addLoader(c *DeviceConfig) error {
 	var pairs []boot.Pair
