@@ -3,6 +3,7 @@ package machine
 import (
 	"fmt"
 
+	"govmd/internal/block"
 	"govmd/internal/device"
 	"govmd/internal/device/drive"
 	"govmd/internal/device/ide"
@@ -42,6 +43,11 @@ func (m *Machine) plugIDEDrive(bus *device.Bus, n, unit int) error {
 	if b.Legacy().Media == "cdrom" {
 		typeName = "ide-cd"
 	}
+	return m.plugDrive(bus, typeName, b, unit)
+}
+
+// plugDrive plugs a device of that type, whose drive is b.
+func (m *Machine) plugDrive(bus *device.Bus, typeName string, b *block.Backend, unit int) error {
 	d, err := m.create(typeName)
 	if err != nil {
 		return err

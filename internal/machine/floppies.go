@@ -1,12 +1,9 @@
 package machine
 
 import (
-	"fmt"
-
 	"govmd/internal/device"
 	"govmd/internal/device/fdc"
 	"govmd/internal/device/rtc"
-	"govmd/internal/object"
 )
 
 // plugFloppies plugs the floppy disk controller, and into it the drives of -drive.
@@ -24,18 +21,8 @@ func (m *Machine) plugFloppies(isaBus *device.Bus) (*fdc.Controller, error) {
 		if b == nil {
 			continue
 		}
-		d, err := m.create("floppy")
-		if err != nil {
+		if err := m.plugDrive(c.FloppyBus(), "floppy", b, unit); err != nil {
 			return nil, err
-		}
-		if err := object.SetText(d, "drive", b.Name()); err != nil {
-			return nil, err
-		}
-		if err := object.Set(d, "unit", uint64(unit)); err != nil {
-			return nil, err
-		}
-		if err := m.plug(c.FloppyBus(), d); err != nil {
-			return nil, fmt.Errorf("drive '%s': %w", b.Name(), err)
 		}
 	}
 	return c, nil
