@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"govmd/internal/device"
-	"govmd/internal/device/pci"
 	"govmd/internal/qmp"
 )
 
@@ -39,12 +38,12 @@ func (m *Machine) boardInfoCommands() []qmp.HumanCommand {
 			return err
 		}),
 		info("pci", "show PCI info", func(out io.Writer) error {
-			b, ok := m.Board.(interface{ pciBus() *pci.Bus })
-			if !ok || b.pciBus() == nil {
+			b := m.pciBus()
+			if b == nil {
 				_, err := fmt.Fprintln(out, "PCI devices not supported")
 				return err
 			}
-			bus := b.pciBus().Info()
+			bus := b.Info()
 			bus.Print(out)
 			return nil
 		}),

@@ -4,7 +4,6 @@ import (
 	"slices"
 
 	"govmd/internal/device/pci"
-	"govmd/internal/device/rtc"
 	"govmd/internal/kvm"
 	"govmd/internal/machine/cpu"
 	"govmd/internal/qmp"
@@ -50,8 +49,8 @@ func (m *Machine) hostCommands() []qmp.Command {
 		}, qmp.Deprecated),
 		qmp.NewAsync("inject-nmi", func(_ *qmp.Context, _ *qmp.None, r *qmp.Reply[qmp.None]) { m.injectNMI(r) }),
 		qmp.New("rtc-reset-reinjection", func(*qmp.Context, *qmp.None) (qmp.None, error) {
-			if b, ok := m.Board.(interface{ clock() *rtc.Device }); ok && b.clock() != nil {
-				b.clock().ForgetMissed()
+			if r := m.rtc(); r != nil {
+				r.ForgetMissed()
 			}
 			return qmp.None{}, nil
 		}),
@@ -65,13 +64,10 @@ func machineInfos() []machineInfo {
 		if b.Alias != "" {
 			i.Alias = &b.Alias
 		}
-		ram := "ram"
 		if o, err := NewBoard(b.Name); err == nil {
-			if r, ok := o.(interface{ ramName() string }); ok {
-				ram = r.ramName()
-			}
+			ram := ramName(o)
+			i.DefaultRAMID = &ram
 		}
-		i.DefaultRAMID = &ram
 		if b.RAM {
 			cpuType := cpu.TypeName(b.DefaultCPU)
 			i.DefaultCPUType = &cpuType
@@ -122,13 +118,21 @@ func pulseLINT1(v *kvm.VCPU) error {
 // deliversNMI reports whether a local vector table entry makes its line an NMI.
 func deliversNMI(lvt uint32) bool { return lvt&lvtMasked == 0 && lvt&lvtDelivery == lvtDeliveryNMI }
 
+// pciBus returns the board's PCI bus, or nil.
+func (m *Machine) pciBus() *pci.Bus {
+	if b, ok := m.Board.(interface{ pciBus() *pci.Bus }); ok {
+		return b.pciBus()
+	}
+	return nil
+}
+
 // pciCommands returns the commands about the PCI bus.
 func (m *Machine) pciCommands() []qmp.Command {
 	return []qmp.Command{
 		qmp.New("query-pci", func(*qmp.Context, *qmp.None) ([]pci.BusInfo, error) {
 			list := []pci.BusInfo{}
-			if b, ok := m.Board.(interface{ pciBus() *pci.Bus }); ok && b.pciBus() != nil {
-				list = append(list, b.pciBus().Info())
+			if b := m.pciBus(); b != nil {
+				list = append(list, b.Info())
 			}
 			return list, nil
 		}),

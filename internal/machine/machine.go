@@ -217,8 +217,9 @@ func (m *Machine) CheckGlobals() {
 	}
 }
 
-func (m *Machine) ramName() string {
-	if r, ok := m.Board.(interface{ ramName() string }); ok {
+// ramName is the name of a board's RAM.
+func ramName(b Board) string {
+	if r, ok := b.(interface{ ramName() string }); ok {
 		return r.ramName()
 	}
 	return "ram"
@@ -227,10 +228,18 @@ func (m *Machine) ramName() string {
 // reset is the run state's hook: it cannot fail, so what cannot be loaded again
 // (a kernel file that has gone) ends the machine.
 func (m *Machine) reset(runstate.Cause) {
-	if b, ok := m.Board.(interface{ clock() *rtc.Device }); ok && b.clock() != nil && m.Boot.Once != "" {
-		m.orEnd("reset", m.setBootDevices(b.clock(), false))
+	if r := m.rtc(); r != nil && m.Boot.Once != "" {
+		m.orEnd("reset", m.setBootDevices(r, false))
 	}
 	m.orEnd("reset", m.coldReset())
+}
+
+// rtc returns the clock of the board "pc"; nil on others.
+func (m *Machine) rtc() *rtc.Device {
+	if b, ok := m.Board.(interface{ clock() *rtc.Device }); ok {
+		return b.clock()
+	}
+	return nil
 }
 
 func (m *Machine) orEnd(what string, err error) {

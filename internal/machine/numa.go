@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"govmd/internal/machine/cpu"
 	"govmd/internal/option"
 )
 
@@ -188,7 +187,7 @@ func (n *NUMA) addCPU(o *option.Opts, smp SMP) error {
 	if n.node(id) == nil {
 		return fmt.Errorf("Invalid node-id=%d, NUMA node must be defined with -numa node,nodeid=ID before it's used with -numa cpu,node-id=ID", id)
 	}
-	t := cpu.Topology{Sockets: smp.Sockets, Dies: smp.Dies, Cores: smp.Cores, Threads: smp.Threads}
+	t := smp.topology()
 	found := false
 	for i := range smp.MaxCPUs {
 		l := t.Location(i)

@@ -143,9 +143,7 @@ func (m *Machine) queryCPUs(current int64, r *qmp.Reply[[]cpuInfo]) {
 	})
 }
 
-func (m *Machine) topology() cpu.Topology {
-	return cpu.Topology{Sockets: m.SMP.Sockets, Dies: m.SMP.Dies, Cores: m.SMP.Cores, Threads: m.SMP.Threads}
-}
+func (m *Machine) topology() cpu.Topology { return m.SMP.topology() }
 
 // vcpuStopped turns a vCPU's own stop into what it means for the machine.
 func (m *Machine) vcpuStopped(c *VCPU, s *kvm.Stop) {

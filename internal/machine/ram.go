@@ -110,7 +110,7 @@ func (m *Machine) describeBoard() {
 
 // defaultRAM makes RAM that the user has not made: an object like the others.
 func (m *Machine) defaultRAM() error {
-	name := m.ramName()
+	name := ramName(m.Board)
 	if m.Objects.Find(name) != nil {
 		return fmt.Errorf("object name '%s' is reserved for the default RAM backend, it can't be used for any other purposes: "+
 			"change the object's 'id' to something else", name)

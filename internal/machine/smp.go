@@ -1,12 +1,20 @@
 package machine
 
-import "fmt"
+import (
+	"fmt"
+
+	"govmd/internal/machine/cpu"
+)
 
 // SMP is the arrangement of vCPUs: how many there are at the start, how many
 // there may become, and how they are grouped.
 type SMP struct {
 	CPUs, MaxCPUs                 int
 	Sockets, Dies, Cores, Threads int
+}
+
+func (s SMP) topology() cpu.Topology {
+	return cpu.Topology{Sockets: s.Sockets, Dies: s.Dies, Cores: s.Cores, Threads: s.Threads}
 }
 
 // SMPOptions are the members of -smp as given; nil ones were not.
