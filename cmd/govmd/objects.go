@@ -9,7 +9,6 @@ import (
 	"govmd/internal/chardev"
 	_ "govmd/internal/crypto"
 	"govmd/internal/iothread"
-	"govmd/internal/memory"
 	"govmd/internal/memory/hostmem"
 	"govmd/internal/object"
 	"govmd/internal/qmp"
@@ -19,13 +18,8 @@ import (
 // makeObjects creates what -object names.
 func (v *vm) makeObjects() error {
 	v.objects.Lane = v.lane
-	object.Provide(&v.objects, memory.NewSystem())
+	v.cfg.ProvideMemory()
 	object.Provide(&v.objects, &v.fds)
-	on := func(name string) bool {
-		b, _ := object.Get(v.cfg.Board, name) // boards have it
-		return b == true
-	}
-	object.Provide(&v.objects, hostmem.Defaults{Merge: on("mem-merge"), Dump: on("dump-guest-core"), Prealloc: v.cfg.MemPrealloc})
 	v.onClose(func() { _ = v.lane.Do(context.Background(), v.objects.Close) })
 	for _, o := range v.setup.objects {
 		if id := o.Doc.Root().Get("id").Text(); v.objects.Find(id) != nil {

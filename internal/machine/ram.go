@@ -17,13 +17,19 @@ func (m *Machine) memorySystem() *memory.System {
 		m.Objects = &object.Collection{}
 		m.onClose(m.Objects.Close)
 	}
-	sys, ok := object.Service[*memory.System](m.Objects)
-	if !ok {
-		sys = memory.NewSystem()
-		object.Provide(m.Objects, sys)
-		c := m.Board.common()
-		object.Provide(m.Objects, hostmem.Defaults{Merge: c.memMerge, Dump: c.dumpGuestCore, Prealloc: m.MemPrealloc})
+	if sys, ok := object.Service[*memory.System](m.Objects); ok {
+		return sys
 	}
+	return m.ProvideMemory()
+}
+
+// ProvideMemory makes the guest's memory known to c.Objects: those that are pieces of
+// it are made as c says. Who makes objects before the machine calls it before that.
+func (c *Config) ProvideMemory() *memory.System {
+	sys := memory.NewSystem()
+	object.Provide(c.Objects, sys)
+	b := c.Board.common()
+	object.Provide(c.Objects, hostmem.Defaults{Merge: b.memMerge, Dump: b.dumpGuestCore, Prealloc: c.MemPrealloc})
 	return sys
 }
 
