@@ -3,6 +3,7 @@ package memory
 import (
 	"fmt"
 	"io"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -49,7 +50,7 @@ func (d *dumper) region(r *Region, level int, base uint64) {
 		d.target(r.target.top())
 		return
 	}
-	sorted := append([]*Region(nil), r.children...) // highest priority first
+	sorted := slices.Clone(r.children) // highest priority first
 	sort.SliceStable(sorted, func(i, j int) bool { return sorted[i].offset < sorted[j].offset })
 	for _, c := range sorted {
 		d.region(c, level+1, first)
@@ -84,12 +85,7 @@ func (d *dumper) owner(r *Region) {
 
 // target notes that the tree of t is to be shown.
 func (d *dumper) target(t *Region) {
-	for _, known := range d.targets {
-		if known == t {
-			return
-		}
-	}
-	if !t.inUse {
+	if !t.inUse && !slices.Contains(d.targets, t) {
 		d.targets = append(d.targets, t)
 	}
 }
