@@ -51,18 +51,10 @@ func (m *Machine) memoryHumanCommands() []qmp.HumanCommand {
 			Name: "gva2gpa", Args: "addr:l", Params: "addr", NoLane: true,
 			Help: "print the guest physical address corresponding to a guest virtual address",
 			Run: func(ctx *qmp.Context, a qmp.HumanArgs, out io.Writer) error {
-				c, err := m.cpuOf(ctx)
-				if err != nil {
+				return m.translate(ctx, a, out, func(phys uint64) error {
+					_, err := fmt.Fprintf(out, "gpa: %#x\n", phys)
 					return err
-				}
-				phys, err := c.physical(uint64(a.Int("addr", 0)))
-				switch {
-				case errors.Is(err, unix.EFAULT):
-					_, err = fmt.Fprintln(out, "Unmapped")
-				case err == nil:
-					_, err = fmt.Fprintf(out, "gpa: %#x\n", phys)
-				}
-				return err
+				})
 			},
 		},
 		{
@@ -74,19 +66,7 @@ func (m *Machine) memoryHumanCommands() []qmp.HumanCommand {
 		{
 			Name: "gva2hva", Args: "addr:l", Params: "addr", Help: "print the host virtual address corresponding to a guest virtual address", NoLane: true,
 			Run: func(ctx *qmp.Context, a qmp.HumanArgs, out io.Writer) error {
-				c, err := m.cpuOf(ctx)
-				if err != nil {
-					return err
-				}
-				phys, err := c.physical(uint64(a.Int("addr", 0)))
-				if errors.Is(err, unix.EFAULT) {
-					_, err = fmt.Fprintln(out, "Unmapped")
-					return err
-				}
-				if err != nil {
-					return err
-				}
-				return m.hostAddress(out, phys)
+				return m.translate(ctx, a, out, func(phys uint64) error { return m.hostAddress(out, phys) })
 			},
 		},
 		{
@@ -126,6 +106,24 @@ func (m *Machine) cpuOf(ctx *qmp.Context) (*VCPU, error) {
 		return nil, errors.New("there is no CPU")
 	}
 	return m.cpus[n], nil
+}
+
+// translate calls show with the physical address of the virtual one that a human
+// command names, and says so when there is none.
+func (m *Machine) translate(ctx *qmp.Context, a qmp.HumanArgs, out io.Writer, show func(phys uint64) error) error {
+	c, err := m.cpuOf(ctx)
+	if err != nil {
+		return err
+	}
+	phys, err := c.physical(uint64(a.Int("addr", 0)))
+	if errors.Is(err, unix.EFAULT) {
+		_, err = fmt.Fprintln(out, "Unmapped")
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	return show(phys)
 }
 
 // readPhysical reads guest-physical memory; all of it must be there.

@@ -71,15 +71,17 @@ func (n *NUMA) addNode(o *option.Opts, list option.List, smp SMP) error {
 		return fmt.Errorf("Duplicate NUMA nodeid: %d", id)
 	}
 	node := &NUMANode{Memdev: o.Str("memdev")}
+	mem, memdev := o.Has("mem"), o.Has("memdev")
+	mixed := mem && memdev
 	for _, other := range n.Nodes {
-		if o.Has("mem") && (o.Has("memdev") || other != nil && other.Memdev != "") || o.Has("memdev") && other != nil && other.Memdev == "" && other.Size > 0 {
-			return errMixed
+		if other != nil {
+			mixed = mixed || mem && other.Memdev != "" || memdev && other.Memdev == "" && other.Size > 0
 		}
 	}
-	if o.Has("mem") {
-		if o.Has("memdev") {
-			return errMixed
-		}
+	if mixed {
+		return errMixed
+	}
+	if mem {
 		size, err := option.ParseSizeIn(o.Str("mem"), 'M')
 		if err != nil {
 			return fmt.Errorf("Parameter 'mem' expects a size")
