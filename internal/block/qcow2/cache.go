@@ -125,17 +125,12 @@ func (c *cache) clean() {
 	c.spare = nil
 }
 
-// load returns the table at off, reading it with mu held if need be.
+// load returns the table at off, reading it if need be. mu is held, and kept:
+// nobody is fetching the table, since refcount blocks are not fetched, and an L2
+// table is loaded only with gate held exclusively.
 func (q *image) load(c *cache, off int64) (*table, error) {
-	for {
-		t := c.lookup(off)
-		if t == nil {
-			break
-		}
-		if !t.loading {
-			return t, nil
-		}
-		q.wait()
+	if t := c.lookup(off); t != nil {
+		return t, nil
 	}
 	t := c.add(off)
 	if err := q.file.Pread(off, t.data); err != nil {
@@ -145,9 +140,10 @@ func (q *image) load(c *cache, off int64) (*table, error) {
 	return t, nil
 }
 
-// fetch reads the table at off, or waits for whoever does, without mu, which it
-// takes again. Afterwards the caller looks again whether the table is there.
-func (q *image) fetch(c *cache, off int64) error {
+// fetch reads the L2 slice at off, or waits for whoever does, without mu, which it
+// takes again. Afterwards the caller looks again whether the slice is there.
+func (q *image) fetch(off int64) error {
+	c := &q.l2
 	if t := c.lookup(off); t != nil {
 		if t.loading {
 			q.wait()

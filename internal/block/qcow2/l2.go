@@ -84,7 +84,7 @@ func (q *image) slice(guest int64) (*table, int64, error) {
 	if t := q.l2.lookup(off + at); t != nil && !t.loading {
 		return t, i, nil
 	}
-	if err := q.fetch(&q.l2, off+at); err != nil {
+	if err := q.fetch(off + at); err != nil {
 		return nil, 0, err
 	}
 	return nil, 0, errRetry
@@ -261,22 +261,15 @@ func (q *image) copyL2(from, to int64) error {
 	return q.file.Pwrite(to, b.B)
 }
 
-// readL2 reads a whole table as it is now. mu is held.
+// readL2 reads a whole table as it is now. mu is held, and kept.
 func (q *image) readL2(off int64, p []byte) error {
 	if err := q.file.Pread(off, p); err != nil {
 		return err
 	}
 	for at := int64(0); at < q.clusterSize; at += q.sliceSize {
-		for {
-			t := q.l2.tables[off+at]
-			if t == nil {
-				break
-			}
-			if !t.loading {
-				copy(p[at:], t.data)
-				break
-			}
-			q.wait()
+		// What somebody is just reading is what the file has.
+		if t := q.l2.tables[off+at]; t != nil && !t.loading {
+			copy(p[at:], t.data)
 		}
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
+	"time"
 
 	"govmd/internal/block"
 	"govmd/internal/block/qcow2"
@@ -83,6 +84,65 @@ func TestParallel(t *testing.T) {
 			m.compare(t, name)
 		})
 	}
+}
+
+// TestSharedTable writes twice below a table that a snapshot has, too, while a read
+// fetches it: the table is copied once, and neither write waits for the read.
+func TestSharedTable(t *testing.T) {
+	needQemu(t)
+	const size = 1 << 20
+	name := filepath.Join(t.TempDir(), "disk.qcow2")
+	newImage(t, name, &qcow2.CreateOptions{Size: size})
+	m := newModel(size, 23)
+	m.fill(m.data)
+	d := openDisk(t, name)
+	if err := d.b.Root().Pwrite(0, m.data); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.n.Driver().(block.Snapshotter).CreateSnapshot(context.Background(), &block.Snapshot{Name: "snap"}); err != nil {
+		t.Fatal(err)
+	}
+	d.close(t)
+	below, img := &qmp.Object{}, &qmp.Object{}
+	img.Add("driver", "file")
+	img.Add("filename", name)
+	below.Add("driver", "blkdebug")
+	below.Add("image", img)
+	d = openDisk(t, "", "file", below)
+	bp := block.BreakpointsOf(d.n)
+	if err := bp.SetBreak("l2_load", "A"); err != nil {
+		t.Fatal(err)
+	}
+	read, written := make(chan error, 1), make(chan error, 2)
+	go func() { read <- d.b.Root().Pread(0, make([]byte, 512)) }()
+	if err := bp.WaitBreak("A", nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, off := range []int{0, size / 2} {
+		part := m.data[off : off+512]
+		m.fill(part)
+		go func() { written <- d.b.Root().Pwrite(int64(off), part) }()
+	}
+	late := time.AfterFunc(10*time.Second, func() {
+		t.Error("the writes wait for the read")
+		_ = bp.ResumeBreak("A") // so that the test ends
+	})
+	for range 2 {
+		if err := <-written; err != nil {
+			t.Error(err)
+		}
+	}
+	if late.Stop() {
+		if err := bp.ResumeBreak("A"); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := <-read; err != nil {
+		t.Error(err)
+	}
+	m.verify(t, d)
+	d.close(t)
+	m.compare(t, name)
 }
 
 // blocks does things at random to the blocks of which worker w is the owner.
