@@ -122,11 +122,7 @@ func (e encoder) appendList(dst []byte, n *node, element, path string) (_ []byte
 }
 
 func (e encoder) appendObject(dst []byte, n *node, t *entity, path string) (_ []byte, err error) {
-	tag := ""
-	if k := n.kids[t.tag]; k != nil {
-		tag = k.text
-	}
-	members := e.schema.membersOf(t, tag)
+	members := e.schema.membersOf(t, n.tagOf(t))
 	dst = append(dst, '{')
 	for i, key := range n.keys {
 		if i > 0 {
@@ -151,9 +147,17 @@ func (e encoder) appendObject(dst []byte, n *node, t *entity, path string) (_ []
 }
 
 func appendJSON(dst []byte, text, path string) ([]byte, error) {
-	doc, err := qjson.Parse([]byte(text))
+	out, err := tryJSON(dst, text)
 	if err != nil {
 		return nil, fmt.Errorf("'%s' is no JSON: %w", path, err)
+	}
+	return out, nil
+}
+
+func tryJSON(dst []byte, text string) ([]byte, error) {
+	doc, err := qjson.Parse([]byte(text))
+	if err != nil {
+		return nil, err
 	}
 	defer doc.Release()
 	return doc.Root().Append(dst), nil
@@ -167,10 +171,7 @@ func (e encoder) appendScalar(dst []byte, text, typ, path string) ([]byte, error
 	if errors.Is(err, errOther) {
 		err = fmt.Errorf("'%s' does not take '%s': it is %s", path, text, article(e.schema.describe(typ)))
 		if t := e.schema.typ(typ); t.meta == "enum" {
-			err = fmt.Errorf("'%s' does not take '%s': it is one of %s", path, text, join(t.values, ", "))
-			if near := option.Nearest(text, t.values); near != "" {
-				err = fmt.Errorf("%w; did you mean '%s'?", err, near)
-			}
+			err = fmt.Errorf("'%s' does not take '%s': it is one of %s%s", path, text, join(t.values, ", "), near(text, t.values))
 		}
 	} else if err != nil {
 		err = fmt.Errorf("'%s': %w", path, err)
@@ -223,16 +224,10 @@ func (e encoder) tryScalar(dst []byte, text, typ string) ([]byte, error) {
 		if !strings.HasPrefix(strings.TrimSpace(text), open) {
 			return nil, errOther
 		}
-		doc, err := qjson.Parse([]byte(text))
-		if err != nil {
-			return nil, err
-		}
-		defer doc.Release()
-		return doc.Root().Append(dst), nil
+		return tryJSON(dst, text)
 	case "value": // anything: JSON where it is JSON
-		if doc, err := qjson.Parse([]byte(text)); err == nil {
-			defer doc.Release()
-			return doc.Root().Append(dst), nil
+		if out, err := tryJSON(dst, text); err == nil {
+			return out, nil
 		}
 	case "alternate":
 		return e.tryAlternate(dst, text, t)

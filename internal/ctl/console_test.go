@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -22,46 +23,17 @@ func openPTY(t *testing.T) (master, slave *os.File) {
 	if err := unix.IoctlSetPointerInt(fd, unix.TIOCSPTLCK, 0); err != nil {
 		t.Fatal(err)
 	}
-	n, err := unix.IoctlGetUint32(fd, unix.TIOCGPTN)
+	n, err := unix.IoctlGetInt(fd, unix.TIOCGPTN)
 	if err != nil {
 		t.Fatal(err)
 	}
 	master = os.NewFile(uintptr(fd), "/dev/ptmx")
-	slave, err = os.OpenFile("/dev/pts/"+utoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
+	slave, err = os.OpenFile("/dev/pts/"+strconv.Itoa(n), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { master.Close(); slave.Close() })
 	return master, slave
-}
-
-func utoa(n uint32) string {
-	if n < 10 {
-		return string(rune('0' + n))
-	}
-	return utoa(n/10) + utoa(n%10)
-}
-
-// guest listens where a machine's console is, and has one conversation.
-func guest(t *testing.T, path string, talk func(net.Conn)) {
-	t.Helper()
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			talk(conn)
-			conn.Close()
-		}
-	}()
-	t.Cleanup(func() { l.Close(); <-done })
 }
 
 func consoleAt(label, where string) map[string]string {
@@ -77,7 +49,7 @@ func TestConsole(t *testing.T) {
 		t.Fatal(err)
 	}
 	typed := make(chan string, 1)
-	guest(t, socket, func(conn net.Conn) {
+	listen(t, socket, func(conn net.Conn) {
 		_, _ = io.WriteString(conn, "login: ")
 		all, _ := io.ReadAll(conn)
 		typed <- string(all)
@@ -132,7 +104,7 @@ func (w *trigger) Write(p []byte) (int, error) {
 // Without a terminal all input goes to the guest, and its end is not the end.
 func TestConsoleOfScript(t *testing.T) {
 	path := script(t, consoleAt("console", "disconnected:unix:con,server=on"), nil)
-	guest(t, filepath.Join(filepath.Dir(path), "con"), func(conn net.Conn) {
+	listen(t, filepath.Join(filepath.Dir(path), "con"), func(conn net.Conn) {
 		buf := make([]byte, 4)
 		if _, err := io.ReadFull(conn, buf); err == nil {
 			_, _ = conn.Write([]byte("heard " + string(buf)))

@@ -29,7 +29,15 @@ func serve(t *testing.T, talk func(*fake)) (path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
 	path = filepath.Join(dir, "qmp")
+	listen(t, path, func(conn net.Conn) { talk(&fake{conn: conn, r: bufio.NewReader(conn), t: t}) })
+	return path
+}
+
+// listen has a conversation with each who connects to path, one after the other.
+func listen(t *testing.T, path string, talk func(net.Conn)) {
+	t.Helper()
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -42,16 +50,14 @@ func serve(t *testing.T, talk func(*fake)) (path string) {
 			if err != nil {
 				return
 			}
-			talk(&fake{conn: conn, r: bufio.NewReader(conn), t: t})
+			talk(conn)
 			_ = conn.Close()
 		}
 	}()
 	t.Cleanup(func() {
 		_ = l.Close()
 		<-done
-		os.RemoveAll(dir)
 	})
-	return path
 }
 
 func (f *fake) say(text string) { _, _ = f.conn.Write([]byte(text)) }

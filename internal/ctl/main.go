@@ -94,12 +94,12 @@ func (p *program) deadline() time.Time {
 	return time.Now().Add(p.opts.timeout)
 }
 
-// verbs are the commands that are more than one QMP command.
+// verb is a command that is more than one QMP command, or has a better name than it.
+// What it does is said in usage.
 type verb struct {
 	name    string
 	options []string // those that it takes beside --json and --timeout
 	args    bool
-	help    string
 	run     func(p *program, path string, args []string) error
 }
 
@@ -107,15 +107,15 @@ var verbs []verb
 
 func init() {
 	verbs = []verb{
-		{"status", nil, false, "say whether the guest runs", (*program).status},
-		{"stop", nil, false, "pause the guest", simple("stop")},
-		{"cont", nil, false, "let it go on", simple("cont")},
-		{"powerdown", []string{"--wait", "--force"}, false, "press the power button", (*program).powerdown},
-		{"reset", nil, false, "press the reset button", simple("system_reset")},
-		{"quit", nil, false, "end the machine at once, as if its plug were pulled", (*program).quit},
-		{"events", []string{"--follow"}, true, "wait for an event (of one of these names) and show it", (*program).showEvents},
-		{"console", []string{"--chardev", "--escape", "--history"}, false, "attach the terminal to the guest's console", (*program).console},
-		{"help", nil, true, "list QMP commands, or a command's arguments", (*program).describe},
+		{"status", nil, false, (*program).status},
+		{"stop", nil, false, simple("stop")},
+		{"cont", nil, false, simple("cont")},
+		{"powerdown", []string{"--wait", "--force"}, false, (*program).powerdown},
+		{"reset", nil, false, simple("system_reset")},
+		{"quit", nil, false, (*program).quit},
+		{"events", []string{"--follow"}, true, (*program).showEvents},
+		{"console", []string{"--chardev", "--escape", "--history"}, false, (*program).console},
+		{"help", nil, true, (*program).describe},
 	}
 }
 
