@@ -112,14 +112,11 @@ func (n *Node) humanSet(_ *qmp.Context, a qmp.HumanArgs, _ io.Writer) error {
 		}
 		return n.set(path, name, qmp.ToAny(doc.Root()))
 	}
-	o, err := n.at(path)
+	o, err := n.holder(path, name)
 	if err != nil {
 		return err
 	}
-	if name == "type" || o.child(name) != nil {
-		return fmt.Errorf("Property '%s.%s' is not writable", o.TypeName(), name)
-	}
-	return SetText(o.Object(), name, text)
+	return SetText(o, name, text)
 }
 
 func creatableNames() (names []string) {

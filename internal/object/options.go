@@ -44,7 +44,7 @@ var optionsUnion = sync.OnceValue(func() *qmp.Union {
 
 // Creatable lists the types that users can create objects of, devices aside.
 func Creatable() []*Type {
-	return Types(func(t *Type) bool { return t.UserCreatable && !t.Abstract && !t.IsA("device") })
+	return Types(func(t *Type) bool { return t.creatable() && !t.Abstract })
 }
 
 // configurable returns the properties that an object is created with.

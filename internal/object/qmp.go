@@ -134,14 +134,24 @@ func (n *Node) forClient(p Property, v any) any {
 }
 
 func (n *Node) set(path, name string, v any) error {
-	o, err := n.at(path)
+	o, err := n.holder(path, name)
 	if err != nil {
 		return err
 	}
-	if name == "type" || o.child(name) != nil {
-		return fmt.Errorf("Property '%s.%s' is not writable", o.TypeName(), name)
+	return Set(o, name, v)
+}
+
+// holder returns the object at a path, unless name is what nobody sets: its type or a
+// child.
+func (n *Node) holder(path, name string) (Object, error) {
+	o, err := n.at(path)
+	if err != nil {
+		return nil, err
 	}
-	return Set(o.Object(), name, v)
+	if name == "type" || o.child(name) != nil {
+		return nil, fmt.Errorf("Property '%s.%s' is not writable", o.TypeName(), name)
+	}
+	return o.Object(), nil
 }
 
 func listTypes(a *typesArgs) []typeInfo {
