@@ -49,9 +49,6 @@ func clampVCPU(n int) int { return max(0, min(n, MaxVCPUs-1)) }
 // Name returns the point's name: SUBSYSTEM_THING.
 func (p *Point) Name() string { return p.name }
 
-// Format returns the text of its messages, as fmt has it.
-func (p *Point) Format() string { return p.format }
-
 // PerVCPU reports whether the point can be enabled for single vCPUs.
 func (p *Point) PerVCPU() bool { return p.perVCPU }
 

@@ -50,7 +50,7 @@ func (c Control) InfoCommands() []qmp.HumanCommand {
 }
 
 func vcpuArg(a qmp.HumanArgs) *int64 {
-	if _, given := a["vcpu"]; !given {
+	if !a.Has("vcpu") {
 		return nil
 	}
 	n := a.Int("vcpu", 0)
