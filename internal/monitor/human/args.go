@@ -1,6 +1,7 @@
 package human
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -93,13 +94,6 @@ func argSpecs(args string) []argSpec {
 	return list
 }
 
-// argError is what is wrong with an argument; notes come before it.
-type argError struct{ text string }
-
-func (e *argError) Error() string { return e.text }
-
-func argErrorf(format string, args ...any) error { return &argError{fmt.Sprintf(format, args...)} }
-
 // arguments reads the arguments of cmd, which called it name. What there is to
 // say of single words goes to out.
 func (t *text) arguments(cmd *qmp.HumanCommand, last *lastFormat, out io.Writer) (qmp.HumanArgs, error) {
@@ -111,7 +105,7 @@ func (t *text) arguments(cmd *qmp.HumanCommand, last *lastFormat, out io.Writer)
 	}
 	t.skipSpace()
 	if !t.end() {
-		return nil, argErrorf("%s: extraneous characters at the end of line", cmd.Name)
+		return nil, fmt.Errorf("%s: extraneous characters at the end of line", cmd.Name)
 	}
 	return args, nil
 }
@@ -136,7 +130,7 @@ func (t *text) argument(cmd string, a *argSpec, args qmp.HumanArgs, last *lastFo
 		args[a.name] = word
 	case 'S':
 		if t.end() {
-			return argErrorf("%s: string expected", cmd)
+			return fmt.Errorf("%s: string expected", cmd)
 		}
 		args[a.name] = t.s[t.pos:]
 		t.pos = len(t.s)
@@ -148,9 +142,9 @@ func (t *text) argument(cmd string, a *argSpec, args qmp.HumanArgs, last *lastFo
 		case err != nil:
 			return err
 		case a.kind == 'i' && v>>32 != 0:
-			return argErrorf("'%s' has failed: integer is for 32-bit values", cmd)
+			return fmt.Errorf("'%s' has failed: integer is for 32-bit values", cmd)
 		case a.kind == 'M' && v < 0:
-			return argErrorf("enter a positive value")
+			return errors.New("enter a positive value")
 		case a.kind == 'M':
 			v <<= 20
 		}
@@ -174,7 +168,7 @@ func (t *text) wordArgument(cmd string, a *argSpec, args qmp.HumanArgs, out io.W
 		return nil
 	}
 	what := map[byte]string{'s': "string", 'B': "block device name", 'F': "filename"}
-	return argErrorf("%s: %s expected", cmd, what[a.kind])
+	return fmt.Errorf("%s: %s expected", cmd, what[a.kind])
 }
 
 // word reads a word, which can be in quotation marks. It reports false when there
@@ -230,7 +224,7 @@ func (t *text) format(args qmp.HumanArgs, last *lastFormat) error {
 		if start < t.pos {
 			n, err := strconv.ParseInt(t.s[start:t.pos], 10, 64)
 			if err != nil {
-				return argErrorf("number too large")
+				return errors.New("number too large")
 			}
 			f.count = n
 		}
@@ -247,7 +241,7 @@ func (t *text) format(args qmp.HumanArgs, last *lastFormat) error {
 			case 'g', 'L':
 				f.size = 8
 			default:
-				return argErrorf("invalid char in format: '%c'", c)
+				return fmt.Errorf("invalid char in format: '%c'", c)
 			}
 		}
 	}
@@ -275,7 +269,7 @@ func (t *text) size(name string, args qmp.HumanArgs) error {
 		t.pos = end
 		return nil
 	}
-	return argErrorf("invalid size")
+	return errors.New("invalid size")
 }
 
 // time reads a number of seconds.
@@ -286,7 +280,7 @@ func (t *text) time(name string, args qmp.HumanArgs) error {
 	}
 	v, err := strconv.ParseFloat(t.s[t.pos:end], 64)
 	if err != nil {
-		return argErrorf("Number expected")
+		return errors.New("Number expected")
 	}
 	t.pos = end
 	for suffix, unit := range map[string]float64{"ms": 1e3, "us": 1e6, "ns": 1e9} {
@@ -297,7 +291,7 @@ func (t *text) time(name string, args qmp.HumanArgs) error {
 		}
 	}
 	if !t.end() && !isSpace(t.peek()) {
-		return argErrorf("Unknown unit suffix")
+		return errors.New("Unknown unit suffix")
 	}
 	args[name] = v
 	return nil
@@ -314,7 +308,7 @@ func (t *text) onOff(name string, args qmp.HumanArgs) error {
 	case "off":
 		args[name] = false
 	default:
-		return argErrorf("Expected 'on' or 'off'")
+		return errors.New("Expected 'on' or 'off'")
 	}
 	return nil
 }
@@ -330,7 +324,7 @@ func (t *text) flag(cmd string, a *argSpec, args qmp.HumanArgs, out io.Writer) e
 	}
 	if letter != a.flag {
 		if letter == 0 || strings.IndexByte(a.all, letter) < 0 {
-			return argErrorf("%s: unsupported option -%c", cmd, letter)
+			return fmt.Errorf("%s: unsupported option -%c", cmd, letter)
 		}
 		return nil // another's
 	}
@@ -341,7 +335,7 @@ func (t *text) flag(cmd string, a *argSpec, args qmp.HumanArgs, out io.Writer) e
 	}
 	word, ok := t.word(out)
 	if !ok {
-		return argErrorf("%s: value expected for -%c", cmd, a.flag)
+		return fmt.Errorf("%s: value expected for -%c", cmd, a.flag)
 	}
 	args[a.name] = word
 	return nil

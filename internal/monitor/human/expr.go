@@ -10,7 +10,10 @@ import (
 // maxDepth bounds how deep an expression is nested.
 const maxDepth = 200
 
-var errDepth = errors.New("expression is nested too deeply")
+var (
+	errDepth      = errors.New("expression is nested too deeply")
+	errNoRegister = errors.New("unknown register")
+)
 
 // text is what is left of a command line.
 type text struct {
@@ -159,7 +162,7 @@ func (t *text) unary(depth int) (int64, error) {
 		name := t.s[start:t.pos]
 		t.skipSpace()
 		if name == "" || t.register == nil {
-			return 0, errors.New("unknown register")
+			return 0, errNoRegister
 		}
 		return t.register(name)
 	case 0:

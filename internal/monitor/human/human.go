@@ -11,6 +11,7 @@ package human
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -190,7 +191,7 @@ func (m *Monitor) run(ctx *qmp.Context, c *call, out io.Writer) error {
 		err = qmp.Errorf("The machine is shutting down")
 	}
 	if err != nil && !errors.Is(err, qmp.ErrSessionEnds) {
-		return argErrorf("Error: %s", err)
+		return fmt.Errorf("Error: %w", err)
 	}
 	return err
 }

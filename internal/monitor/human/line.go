@@ -30,7 +30,7 @@ func (m *Monitor) read(ctx *qmp.Context, line string, out io.Writer) (*call, err
 	}
 	args, err := t.arguments(cmd, &m.format, out)
 	if err != nil {
-		return nil, argErrorf("%s\nTry \"help %s\" for more information", err, name)
+		return nil, fmt.Errorf("%w\nTry \"help %s\" for more information", err, name)
 	}
 	return &call{cmd, args}, nil
 }
@@ -49,7 +49,7 @@ func (t *text) command(in *qmp.HumanRegistry) (*qmp.HumanCommand, string, error)
 		}
 		name = t.s[start:t.pos]
 		if cmd = in.Lookup(word); cmd == nil {
-			return nil, "", argErrorf("unknown command: '%s'", name)
+			return nil, "", fmt.Errorf("unknown command: '%s'", name)
 		}
 		t.skipSpace()
 		if cmd.Sub == nil {
@@ -70,11 +70,11 @@ func (t *text) commandWord() string {
 
 func (m *Monitor) register(cpu int, name string) (int64, error) {
 	if m.cfg.Register == nil {
-		return 0, fmt.Errorf("unknown register")
+		return 0, errNoRegister
 	}
 	v, known, err := m.cfg.Register(cpu, name)
 	if err == nil && !known {
-		err = fmt.Errorf("unknown register")
+		err = errNoRegister
 	}
 	return v, err
 }
