@@ -101,12 +101,18 @@ const (
 	cmdOldSleep        = 0x99
 )
 
-// TaskFile is the registers of a drive: each of the 48-bit ones holds the byte that
+// Wide is the registers that 48-bit commands write twice.
+type Wide struct{ Feature, Count, Low, Mid, High byte }
+
+func (w Wide) bytes() [5]byte { return [5]byte{w.Feature, w.Count, w.Low, w.Mid, w.High} }
+func wideOf(b [5]byte) Wide   { return Wide{b[0], b[1], b[2], b[3], b[4]} }
+
+// TaskFile is the registers of a drive: each of the wide ones holds the byte that
 // was written last and, in Prev, the one before.
 type TaskFile struct {
-	Feature, Count, Low, Mid, High byte
-	Prev                           struct{ Feature, Count, Low, Mid, High byte }
-	Device, Status, Error          byte
+	Wide
+	Prev                  Wide
+	Device, Status, Error byte
 }
 
 // Registers of the command block, by port.
@@ -140,32 +146,24 @@ func (t *TaskFile) write(reg int, v byte) {
 
 // read returns what a register of the command block reads as.
 func (t *TaskFile) read(reg int, hob bool) byte {
+	w := &t.Wide
+	if hob {
+		w = &t.Prev
+	}
 	switch reg {
 	case regFeature:
 		if hob {
-			return t.Prev.Feature
+			return w.Feature
 		}
 		return t.Error
 	case regCount:
-		if hob {
-			return t.Prev.Count
-		}
-		return t.Count
+		return w.Count
 	case regLow:
-		if hob {
-			return t.Prev.Low
-		}
-		return t.Low
+		return w.Low
 	case regMid:
-		if hob {
-			return t.Prev.Mid
-		}
-		return t.Mid
+		return w.Mid
 	case regHigh:
-		if hob {
-			return t.Prev.High
-		}
-		return t.High
+		return w.High
 	case regDevice:
 		return t.Device
 	}

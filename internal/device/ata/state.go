@@ -72,11 +72,7 @@ func (d *Drive) save() savedDrive {
 	defer d.mu.Unlock()
 	r, t := &d.regs, &d.task
 	s := savedDrive{
-		Regs: savedRegs{
-			Now:    [5]byte{r.Feature, r.Count, r.Low, r.Mid, r.High},
-			Before: [5]byte{r.Prev.Feature, r.Prev.Count, r.Prev.Low, r.Prev.Mid, r.Prev.High},
-			Device: r.Device, Status: r.Status, Error: r.Error,
-		},
+		Regs:  savedRegs{r.Wide.bytes(), r.Prev.bytes(), r.Device, r.Status, r.Error},
 		INTRQ: d.intrq,
 		Task: savedTask{
 			t.cmd, uint8(t.phase), uint8(t.step), t.ext, t.lba, t.left, t.block, t.fua, t.pos, t.end, t.dma, t.from, t.limit, t.total, t.raw,
@@ -131,13 +127,8 @@ func (d *Drive) load(s *savedDrive) error {
 	case len(s.SMART.Tests) > maxTests:
 		return fmt.Errorf("%d self-tests", len(s.SMART.Tests))
 	}
-	r := TaskFile{
-		Feature: s.Regs.Now[0], Count: s.Regs.Now[1], Low: s.Regs.Now[2], Mid: s.Regs.Now[3], High: s.Regs.Now[4],
-		Device: s.Regs.Device, Status: s.Regs.Status, Error: s.Regs.Error,
-	}
-	b := s.Regs.Before
-	r.Prev.Feature, r.Prev.Count, r.Prev.Low, r.Prev.Mid, r.Prev.High = b[0], b[1], b[2], b[3], b[4]
-	d.regs, d.intrq, d.task = r, s.INTRQ, t
+	d.regs = TaskFile{wideOf(s.Regs.Now), wideOf(s.Regs.Before), s.Regs.Device, s.Regs.Status, s.Regs.Error}
+	d.intrq, d.task = s.INTRQ, t
 	if len(s.Buffer) > 0 {
 		copy(d.buffer(), s.Buffer)
 	}
