@@ -7,7 +7,6 @@ import (
 
 	"govmd/internal/device/ata"
 	"govmd/internal/device/drive"
-	"govmd/internal/memory"
 )
 
 // port is a port with its registers.
@@ -61,9 +60,6 @@ const (
 
 // Lock implements ata.Port.
 func (p *port) Lock() *sync.Mutex { return &p.mu }
-
-// DMAMemory implements ata.Port.
-func (p *port) DMAMemory() *memory.DMA { return p.hba.dma }
 
 // DMAReady implements ata.Port.
 func (p *port) DMAReady(*ata.Drive) bool { return true }

@@ -5,7 +5,7 @@ import "encoding/binary"
 // sendBlock offers the first n bytes of the buffer to the host, which is interrupted.
 func (d *Drive) sendBlock(n int) {
 	d.task.phase, d.task.pos, d.task.end = phaseIn, 0, n
-	d.regs.Status = d.ready() | StatusDRQ
+	d.regs.Status = statusIdle | StatusDRQ
 	d.interrupt()
 	d.port.Data(d)
 }
@@ -15,11 +15,8 @@ func (d *Drive) sendBlock(n int) {
 func (d *Drive) receiveBlock(n int) {
 	d.buffer()
 	d.task.phase, d.task.pos, d.task.end = phaseOut, 0, n
-	d.regs.Status = d.ready() | StatusDRQ
+	d.regs.Status = statusIdle | StatusDRQ
 }
-
-// ready is the status of a drive that takes part in a command.
-func (d *Drive) ready() byte { return statusIdle }
 
 // Block returns the block of data that is to be moved, and whether the host reads
 // it. The mutex is held.
@@ -82,9 +79,7 @@ func (d *Drive) blockDone() {
 		d.start()
 	case stepPacket:
 		d.cd.packet()
-	case stepReply:
-		d.cd.replyMoved()
-	case stepCDRead:
+	case stepReply, stepCDRead:
 		d.cd.replyMoved()
 	default:
 		d.quiet()

@@ -16,7 +16,6 @@ import (
 	"govmd/internal/block"
 	"govmd/internal/device"
 	"govmd/internal/device/drive"
-	"govmd/internal/memory"
 )
 
 // SectorSize is that of disks, in bytes; cdSector that of CD-ROMs.
@@ -36,8 +35,6 @@ const (
 type Port interface {
 	// Lock returns the mutex.
 	Lock() *sync.Mutex
-	// DMAMemory is what drives may access.
-	DMAMemory() *memory.DMA
 	// Interrupt says that the drive's interrupt request has changed (Drive.INTRQ).
 	Interrupt(d *Drive)
 	// Data says that a block of data is to be moved through Drive.Block. A controller
@@ -178,12 +175,6 @@ func (d *Drive) detach() {
 	d.drive.CloseQueue(d.queue)
 }
 
-// Base returns the device.
-func (d *Drive) Base() *device.Base { return d.base }
-
-// Unit returns the drive's place on its cable, 0 or 1.
-func (d *Drive) Unit() int { return d.unit }
-
 // Packet reports whether the drive takes packets: a CD-ROM drive.
 func (d *Drive) Packet() bool { return d.cd != nil }
 
@@ -201,7 +192,7 @@ func (d *Drive) Queues() bool { return d.ncq }
 func (d *Drive) Queue() *block.Queue { return d.queue }
 
 // Sectors returns the size of a disk in sectors. It may be called from anywhere.
-func (d *Drive) Sectors() int64 { return d.sectors() }
+func (d *Drive) Sectors() int64 { return d.drive.Length() / SectorSize }
 
 // WantsPacket reports whether the block of data is a packet. The mutex is held.
 func (d *Drive) WantsPacket() bool { return d.task.phase == phaseOut && d.task.step == stepPacket }

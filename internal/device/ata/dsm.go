@@ -49,7 +49,7 @@ func (d *Drive) discardRange(r *request) bool {
 		if n == 0 {
 			continue
 		}
-		if lba+n > d.sectors() {
+		if lba+n > d.Sectors() {
 			d.port.DMAEnd(d, t.from, false)
 			d.fail(ErrorIDNF | ErrorABRT)
 			return false

@@ -90,10 +90,10 @@ func (d *Drive) startControl(v byte) {
 	case cmdReadMax:
 		d.task.ext = false
 		d.regs.Device |= deviceLBA
-		d.setLBA(min(d.sectors(), lba28Sectors)-1, false)
+		d.setLBA(min(d.Sectors(), lba28Sectors)-1, false)
 		d.finish()
 	case cmdReadMaxExt:
-		d.setLBA(d.sectors()-1, true)
+		d.setLBA(d.Sectors()-1, true)
 		d.finish()
 	case cmdSecurityFreeze:
 		d.finish() // it is frozen from the start
@@ -122,9 +122,6 @@ func (d *Drive) startControl(v byte) {
 // lba28Sectors is how many sectors 28 bits can tell of.
 const lba28Sectors = 1<<28 - 1
 
-// sectors is the size of the disk.
-func (d *Drive) sectors() int64 { return d.drive.Length() / SectorSize }
-
 // prepare reads address and count; false: they are outside of the disk, and the
 // command has ended.
 func (d *Drive) prepare(ext bool) bool {
@@ -132,7 +129,7 @@ func (d *Drive) prepare(ext bool) bool {
 	t.ext = ext
 	t.lba, t.left = d.lba(ext), d.regs.count(ext)
 	d.standby = false
-	if t.lba < 0 || t.lba+int64(t.left) > d.sectors() {
+	if t.lba < 0 || t.lba+int64(t.left) > d.Sectors() {
 		d.fail(ErrorIDNF | ErrorABRT)
 		return false
 	}

@@ -102,7 +102,6 @@ func (c *common) realize(d device.Device, dev block.Device, needs drive.Needs, m
 		return err
 	}
 	b.EnableIOStatus()
-	c.Drive.drive = b
 	c.identify(cable, model)
 	c.cache = b.WriteCache()
 	c.Drive.attach(&c.Base, cable.port, &c.props, b, int(c.place))
@@ -134,7 +133,7 @@ func (h *HD) Realize() error {
 	}
 	h.id.rotation = h.rotation
 	h.trans = h.geo.Guess(h.queue, h.Drive.drive.Length(), h.trans)
-	if err := h.geo.Complete(h.sectors(), drive.Geometry{Cylinders: 65535, Heads: 16, Sectors: 255}); err != nil {
+	if err := h.geo.Complete(h.Sectors(), drive.Geometry{Cylinders: 65535, Heads: 16, Sectors: 255}); err != nil {
 		return err
 	}
 	h.join()

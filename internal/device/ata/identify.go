@@ -63,7 +63,7 @@ const (
 func (d *Drive) identifyDisk(p []byte) {
 	clear(p)
 	w := words(p)
-	sectors := d.sectors()
+	sectors := d.Sectors()
 	w.set(0, 0x0040) // fixed
 	w.set(1, uint16(d.geo.Cylinders))
 	w.set(3, uint16(d.geo.Heads))
@@ -130,7 +130,8 @@ func (d *Drive) identifyDisk(p []byte) {
 	d.identifyWWN(w)
 	w.set(128, securityOK|securityFrozen)
 	w.set(217, d.id.rotation)
-	d.checksum(p)
+	p[510] = 0xa5 // the integrity word, 255
+	setSum(p)
 }
 
 const featureSecurityOff = 0 // supported, and no password set
@@ -159,7 +160,7 @@ func (d *Drive) identifyPacketDevice(p []byte) {
 	w.set(80, 0x1e)
 	d.identifyTransfer(w)
 	d.identifyWWN(w)
-	if d.ncqPort() {
+	if d.sata {
 		w.set(76, 1<<1|1<<2)
 	}
 }
@@ -192,16 +193,3 @@ func (d *Drive) identifyWWN(w words) {
 	w.or(87, always14|featureWWN)
 	w.setWWN(108, d.id.wwn)
 }
-
-// checksum is the integrity word, 255.
-func (d *Drive) checksum(p []byte) {
-	p[510] = 0xa5
-	sum := byte(0)
-	for _, b := range p[:511] {
-		sum += b
-	}
-	p[511] = -sum
-}
-
-// ncqPort reports whether the controller is a SATA one.
-func (d *Drive) ncqPort() bool { return d.sata }

@@ -164,10 +164,8 @@ func (d *Drive) dmaFault() {
 func (d *Drive) short() {
 	from := d.task.from
 	from.End = true
-	d.regs.Status, d.regs.Error = statusIdle, 0
-	d.task = task{cmd: d.task.cmd}
 	d.port.DMAEnd(d, from, false)
-	d.port.Done(d)
+	d.quiet()
 }
 
 // requestDone is told that a request has ended.

@@ -10,7 +10,6 @@ import (
 	"govmd/internal/device"
 	"govmd/internal/device/ata"
 	"govmd/internal/device/drive"
-	"govmd/internal/memory"
 )
 
 // channel is a cable with up to two drives.
@@ -28,9 +27,6 @@ type channel struct {
 
 // Lock implements ata.Port.
 func (c *channel) Lock() *sync.Mutex { return &c.mu }
-
-// DMAMemory implements ata.Port.
-func (c *channel) DMAMemory() *memory.DMA { return c.f.dma }
 
 // Data implements ata.Port: the guest moves the data.
 func (c *channel) Data(*ata.Drive) {}
