@@ -86,9 +86,7 @@ func (p *port) control(v byte) {
 		p.drive.SoftReset()
 	case !on && p.softReset:
 		p.drive.EndReset()
-		t := p.drive.Regs()
-		p.sig = uint32(t.High)<<24 | uint32(t.Mid)<<16 | uint32(t.Low)<<8 | uint32(t.Count)
-		p.registerFIS(false)
+		p.takeSignature()
 	}
 	p.softReset = on
 }

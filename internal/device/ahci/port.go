@@ -137,6 +137,11 @@ func (p *port) receiveSignature() {
 		return
 	}
 	p.signature = false
+	p.takeSignature()
+}
+
+// takeSignature takes it from the drive's registers.
+func (p *port) takeSignature() {
 	t := p.drive.Regs()
 	p.sig = uint32(t.High)<<24 | uint32(t.Mid)<<16 | uint32(t.Low)<<8 | uint32(t.Count)
 	p.registerFIS(false)
