@@ -294,40 +294,19 @@ func (p *port) setControl(v uint32) (parked *ata.Drive) {
 	return nil
 }
 
-// gather adds memory of the current command's list of regions (section 4.2.3.3).
+// gather adds memory of a command's list of regions (section 4.2.3.3).
 func (p *port) gather(h *header, pos *ata.Pos, s *drive.Segs, want int) error {
-	for s.Len() < want && !pos.End {
-		if pos.Entry >= uint32(h.PRDs) {
-			pos.End = true
-			break
-		}
+	had := s.Len()
+	err := pos.Gather(s, p.hba.dma, want, uint32(h.PRDs), func(n uint32) (ata.Region, error) {
 		var e [prdSize]byte
-		if err := p.hba.dma.Read(h.Table+tablePRD+uint64(pos.Entry)*prdSize, e[:]); err != nil {
-			return err
-		}
-		addr := binary.LittleEndian.Uint64(e[:]) &^ 1
-		size := binary.LittleEndian.Uint32(e[12:])&0x3fffff + 1
-		if pos.Off >= size { // only of a damaged state
-			pos.Off = 0
-		}
-		n := min(int(size-pos.Off), want-s.Len())
-		if s.Pieces() >= drive.MaxPieces { // complete the sector, and no more
-			if s.Len()%ata.SectorSize == 0 {
-				return nil
-			}
-			n = min(n, ata.SectorSize-s.Len()%ata.SectorSize)
-		}
-		if err := s.Add(p.hba.dma, addr+uint64(pos.Off), uint64(n)); err != nil {
-			return err
-		}
-		pos.Moved += uint32(n)
-		if pos.Off += uint32(n); pos.Off == size {
-			pos.Entry++
-			pos.Off = 0
-			pos.End = pos.Entry == uint32(h.PRDs)
-		}
-	}
-	return nil
+		err := p.hba.dma.Read(h.Table+tablePRD+uint64(n)*prdSize, e[:])
+		return ata.Region{
+			Addr: binary.LittleEndian.Uint64(e[:]) &^ 1, Size: binary.LittleEndian.Uint32(e[12:])&0x3fffff + 1,
+			Last: n+1 == uint32(h.PRDs),
+		}, err
+	})
+	pos.Moved += uint32(s.Len() - had)
+	return err
 }
 
 // Gather implements ata.Port.

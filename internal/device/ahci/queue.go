@@ -24,9 +24,6 @@ type queued struct {
 	resume    bool // is made again when the machine runs
 }
 
-// maxChunk is how many bytes a single request moves.
-const maxChunk = 1 << 20
-
 func (p *port) takeQueued() *queued {
 	if n := len(p.spare); n > 0 {
 		q := p.spare[n-1]
@@ -83,7 +80,7 @@ func (p *port) submit(q *queued) {
 	}
 	q.segs.Begin(!q.write)
 	q.mark = q.pos
-	err := p.gather(&q.header, &q.pos, &q.segs, min(q.left*ata.SectorSize, maxChunk))
+	err := p.gather(&q.header, &q.pos, &q.segs, min(q.left*ata.SectorSize, ata.MaxChunk))
 	whole := q.segs.Len() &^ (ata.SectorSize - 1)
 	switch {
 	case err != nil:

@@ -24,9 +24,11 @@ const (
 	cdSector   = 2048
 )
 
+// MaxChunk is how many bytes a single request moves.
+const MaxChunk = 1 << 20
+
 const (
 	maxMultiple = 16       // sectors of a block, in READ and WRITE MULTIPLE
-	maxChunk    = 1 << 20  // bytes that one request moves
 	bufferSize  = 80 << 10 // 16 raw frames of a CD and the data they are made of, or 64 KiB
 )
 
@@ -50,14 +52,6 @@ type Port interface {
 	DMAEnd(d *Drive, pos Pos, failed bool)
 	// Done says that a command has ended, with or without an error.
 	Done(d *Drive)
-}
-
-// Pos is a place in the list of guest memory that a command is about.
-type Pos struct {
-	Entry uint32 `cbor:"entry"`
-	Off   uint32 `cbor:"off"`   // in the entry
-	End   bool   `cbor:"end"`   // the last entry is used up
-	Moved uint32 `cbor:"moved"` // bytes so far, where the controller counts them
 }
 
 // Drive is a drive on a cable. ide-hd and ide-cd embed one.

@@ -134,7 +134,7 @@ func (d *Drive) gather(r *request) bool {
 	}
 	r.segs.Begin(r.Op == block.OpRead)
 	t.mark = t.from
-	err := d.port.Gather(d, &t.from, &r.segs, min(t.left*size, maxChunk))
+	err := d.port.Gather(d, &t.from, &r.segs, min(t.left*size, MaxChunk))
 	whole := r.segs.Len() - r.segs.Len()%size
 	switch {
 	case err != nil:

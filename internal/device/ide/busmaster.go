@@ -35,40 +35,16 @@ const (
 // gather walks the table of physical region descriptors: address, byte count (0
 // means 64 KiB), and a bit for the last one.
 func (b *busMaster) gather(dma *memory.DMA, pos *ata.Pos, s *drive.Segs, want int) error {
-	for s.Len() < want && !pos.End {
-		if pos.Entry >= tableEntries {
-			pos.End = true
-			break
-		}
+	return pos.Gather(s, dma, want, tableEntries, func(n uint32) (ata.Region, error) {
 		var e [descriptorSize]byte
-		if err := dma.Read(uint64(b.table)+uint64(pos.Entry)*descriptorSize, e[:]); err != nil {
-			return err
-		}
-		addr, ctl := binary.LittleEndian.Uint32(e[:])&^1, binary.LittleEndian.Uint32(e[4:])
+		err := dma.Read(uint64(b.table)+uint64(n)*descriptorSize, e[:])
+		ctl := binary.LittleEndian.Uint32(e[4:])
 		size := ctl & 0xfffe
 		if size == 0 {
 			size = 1 << 16
 		}
-		if pos.Off >= size { // only of a damaged state
-			pos.Off = 0
-		}
-		n := min(int(size-pos.Off), want-s.Len())
-		if s.Pieces() >= drive.MaxPieces { // complete the sector, and no more
-			if s.Len()%ata.SectorSize == 0 {
-				return nil
-			}
-			n = min(n, ata.SectorSize-s.Len()%ata.SectorSize)
-		}
-		if err := s.Add(dma, uint64(addr+pos.Off), uint64(n)); err != nil {
-			return err
-		}
-		if pos.Off += uint32(n); pos.Off == size {
-			pos.Entry++
-			pos.Off = 0
-			pos.End = ctl&endOfTable != 0
-		}
-	}
-	return nil
+		return ata.Region{Addr: uint64(binary.LittleEndian.Uint32(e[:]) &^ 1), Size: size, Last: ctl&endOfTable != 0}, err
+	})
 }
 
 // DMAReady implements ata.Port.
