@@ -4,6 +4,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"govmd/internal/event"
+	"govmd/internal/qmp"
 )
 
 // IOErrorEvent is the event BLOCK_IO_ERROR.
@@ -64,7 +65,7 @@ func Events() []event.Event {
 }
 
 func (b *Backend) publishError(r *Request, action OnError, no unix.Errno) {
-	ev := IOErrorEvent{Device: b.name, Operation: "write", Action: action, Reason: Strerror(no)}
+	ev := IOErrorEvent{Device: b.name, Operation: "write", Action: action, Reason: qmp.Strerror(no)}
 	if r.Op == OpRead {
 		ev.Operation = "read"
 	}

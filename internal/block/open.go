@@ -248,7 +248,7 @@ func text(err error) string {
 		err = path.Err // the message names the file
 	}
 	if e, ok := err.(unix.Errno); ok {
-		return Strerror(e)
+		return qmp.Strerror(e)
 	}
 	return err.Error()
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"govmd/internal/qmp"
 )
 
 // resolve returns the addresses that i may mean, as host texts, and the port.
@@ -78,21 +80,14 @@ func reason(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	var errno unix.Errno
-	if errors.As(err, &errno) {
-		return sysError{errno}
-	}
-	return err
+	return SystemText(err)
 }
 
 // sysError is an error of the system whose text begins as clients know it:
 // "Connection refused".
 type sysError struct{ unix.Errno }
 
-func (e sysError) Error() string {
-	text := e.Errno.Error()
-	return strings.ToUpper(text[:1]) + text[1:]
-}
+func (e sysError) Error() string { return qmp.Strerror(e.Errno) }
 
 // Unwrap returns the error number.
 func (e sysError) Unwrap() error { return e.Errno }
