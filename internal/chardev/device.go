@@ -232,8 +232,8 @@ func (c *Chardev) setConnected(on bool) {
 }
 
 // waitCredit waits until the front end can take input and returns how much, at
-// most max; 0 means that the device or the connection (per stop) is closing. When
-// it has to wait it calls stalled, unless that is nil, once.
+// most max; 0 means that the device or the connection (per stop) is closing. Each
+// time it has to wait it calls stalled before.
 func (c *Chardev) waitCredit(max int, stop *bool, stalled func()) int {
 	for {
 		n := 0
@@ -244,10 +244,7 @@ func (c *Chardev) waitCredit(max int, stop *bool, stalled func()) int {
 		if n > 0 {
 			return min(n, max)
 		}
-		if stalled != nil {
-			stalled()
-			stalled = nil
-		}
+		stalled()
 		c.mu.Lock()
 		if c.closing || *stop {
 			c.mu.Unlock()

@@ -32,7 +32,7 @@ func (c *Chardev) deliverLate() {
 	var never bool
 	var buf [1024]byte
 	for {
-		n := c.waitCredit(len(buf), &never, nil)
+		n := c.waitCredit(len(buf), &never, func() {})
 		c.mu.Lock()
 		n = min(n, len(c.late.input))
 		copy(buf[:], c.late.input[:n])
@@ -48,19 +48,13 @@ func (c *Chardev) deliverLate() {
 	}
 }
 
-// waitLate waits until the input of the peers before has been delivered; stop as
-// for waitCredit.
+// waitLate waits until the input of the peers before has been delivered; stop and
+// stalled as for waitCredit.
 func (c *Chardev) waitLate(stop *bool, stalled func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for c.late.busy && !c.closing && !*stop {
-		if stalled != nil {
-			c.mu.Unlock()
-			stalled()
-			c.mu.Lock()
-			stalled = nil
-			continue
-		}
+		stalled()
 		c.cond.Wait()
 	}
 }

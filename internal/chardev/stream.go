@@ -90,17 +90,14 @@ func (s *stream) waitFrontend() Frontend {
 	s.c.mu.Lock()
 	defer s.c.mu.Unlock()
 	for s.c.fe == nil && !s.c.closing && len(s.c.out) == 0 && !s.hung {
-		s.c.mu.Unlock()
 		s.watchHup()
-		s.c.mu.Lock()
-		if s.c.fe == nil && !s.c.closing && len(s.c.out) == 0 && !s.hung {
-			s.c.cond.Wait()
-		}
+		s.c.cond.Wait()
 	}
 	return s.c.fe
 }
 
-// watchHup has somebody notice when the peer goes while nobody reads from it.
+// watchHup has somebody notice when the peer goes while nobody reads from it. It
+// may be called again, and with the device's lock held.
 func (s *stream) watchHup() {
 	h, ok := s.conn.(hangup)
 	if !ok {
