@@ -37,19 +37,23 @@ func newFDConn(in, out int) (*fdConn, error) {
 // owner's.
 func (c *fdConn) release() { _ = unix.Close(c.wake) }
 
-// ready waits until fd can do what events say, and returns what happened, or an
-// error when the connection is closed.
-func (c *fdConn) ready(fd int, events int16) (int16, error) {
-	pfd := [2]unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: int32(c.wake), Events: unix.POLLIN}}
+// ready waits until fd can do what events say, or is hung up; it returns an error
+// when the connection is closed.
+func (c *fdConn) ready(fd int, events int16) error { return pollOrWake(fd, events, c.wake) }
+
+// pollOrWake waits until one of events, an error or a hang-up happens to fd; it
+// returns an error when the eventfd wake is written to before.
+func pollOrWake(fd int, events int16, wake int) error {
+	pfd := [2]unix.PollFd{{Fd: int32(fd), Events: events}, {Fd: int32(wake), Events: unix.POLLIN}}
 	for {
 		if _, err := unix.Ppoll(pfd[:], nil, nil); err != nil && !errors.Is(err, unix.EINTR) {
-			return 0, err
+			return err
 		}
 		if pfd[1].Revents != 0 {
-			return 0, io.ErrClosedPipe
+			return io.ErrClosedPipe
 		}
 		if pfd[0].Revents != 0 {
-			return pfd[0].Revents, nil
+			return nil
 		}
 	}
 }
@@ -62,7 +66,7 @@ func (c *fdConn) Read(p []byte) (int, error) {
 		if c.ended {
 			fd = -1 // poll ignores it
 		}
-		if _, err := c.ready(fd, unix.POLLIN); err != nil {
+		if err := c.ready(fd, unix.POLLIN); err != nil {
 			return 0, err
 		}
 		n, err := unix.Read(fd, p)
@@ -88,7 +92,7 @@ func (c *fdConn) ReadMsg(p []byte) (int, []int, error) {
 func (c *fdConn) Write(p []byte) (int, error) {
 	done := 0
 	for done < len(p) {
-		if _, err := c.ready(c.out, unix.POLLOUT); err != nil {
+		if err := c.ready(c.out, unix.POLLOUT); err != nil {
 			return done, err
 		}
 		n, err := unix.Write(c.out, p[done:min(len(p), done+ioChunk)])
@@ -121,6 +125,5 @@ type hupConn struct{ *fdConn }
 
 // waitHup implements hangup.
 func (c hupConn) waitHup() bool {
-	_, err := c.ready(c.in, 0) // a hang-up is reported without being asked for
-	return err == nil
+	return c.ready(c.in, 0) == nil // a hang-up is reported without being asked for
 }

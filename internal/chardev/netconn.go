@@ -60,25 +60,12 @@ func (n *netConn) waitHup() bool {
 	if err != nil {
 		return false
 	}
+	var events int16 // a hang-up is reported without being asked for
+	if n.half {
+		events = unix.POLLRDHUP
+	}
 	gone := false
-	err = rc.Control(func(fd uintptr) {
-		pfd := [2]unix.PollFd{{Fd: int32(fd)}, {Fd: int32(n.wake), Events: unix.POLLIN}}
-		if n.half {
-			pfd[0].Events = unix.POLLRDHUP
-		}
-		for {
-			if _, err := unix.Ppoll(pfd[:], nil, nil); err != nil && err != unix.EINTR {
-				return
-			}
-			if pfd[1].Revents != 0 {
-				return
-			}
-			if pfd[0].Revents != 0 {
-				gone = true
-				return
-			}
-		}
-	})
+	err = rc.Control(func(fd uintptr) { gone = pollOrWake(int(fd), events, n.wake) == nil })
 	return gone && err == nil
 }
 

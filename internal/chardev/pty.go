@@ -102,7 +102,7 @@ func (b *ptyBackend) waitOpen() bool {
 		if _, err := unix.Poll(pfd[:], 0); err == nil && pfd[0].Revents&unix.POLLHUP == 0 {
 			return true
 		}
-		if _, err := b.life.ready(b.inotify, unix.POLLIN); err != nil {
+		if err := b.life.ready(b.inotify, unix.POLLIN); err != nil {
 			return false
 		}
 	}
