@@ -32,13 +32,11 @@ func rawTerminal(fd int, signals bool) *terminal {
 	}
 	t.saved, t.raw = *saved, *saved
 	r := &t.raw
-	r.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
-	r.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.IEXTEN
-	r.Cflag = r.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
-	if !signals {
-		r.Lflag &^= unix.ISIG
+	makeRaw(r)
+	r.Oflag = saved.Oflag // others write lines to it, too
+	if signals {
+		r.Lflag |= saved.Lflag & unix.ISIG
 	}
-	r.Cc[unix.VMIN], r.Cc[unix.VTIME] = 1, 0
 	if unix.IoctlSetTermios(fd, unix.TCSETS, r) != nil {
 		return t
 	}
@@ -49,6 +47,15 @@ func rawTerminal(fd int, signals bool) *terminal {
 	signal.Notify(t.resumed, unix.SIGCONT)
 	t.done.Go(t.again)
 	return t
+}
+
+// makeRaw has a terminal pass bytes on as they are, in both directions.
+func makeRaw(t *unix.Termios) {
+	t.Iflag &^= unix.IGNBRK | unix.BRKINT | unix.PARMRK | unix.ISTRIP | unix.INLCR | unix.IGNCR | unix.ICRNL | unix.IXON
+	t.Oflag &^= unix.OPOST
+	t.Lflag &^= unix.ECHO | unix.ECHONL | unix.ICANON | unix.ISIG | unix.IEXTEN
+	t.Cflag = t.Cflag&^(unix.CSIZE|unix.PARENB) | unix.CS8
+	t.Cc[unix.VMIN], t.Cc[unix.VTIME] = 1, 0
 }
 
 func (t *terminal) again() {
