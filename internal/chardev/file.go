@@ -2,9 +2,7 @@ package chardev
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -54,7 +52,7 @@ func (b *fileBackend) stop() {
 
 func (b *fileBackend) describe() string { return b.kind }
 
-// openFiles opens the files of the back end "file".
+// open opens the files of the back end "file".
 func (cfg FileConfig) open(ctx context.Context, b *fileBackend) (in, out int, err error) {
 	flags := unix.O_WRONLY | unix.O_CREAT
 	if cfg.Append {
@@ -105,7 +103,7 @@ func openFile(ctx context.Context, fds *fd.Table, path string, flags int) (int, 
 	select {
 	case r := <-opened:
 		if r.err != nil {
-			return -1, fmt.Errorf("Could not open '%s': %w", path, pathReason(r.err))
+			return -1, fmt.Errorf("Could not open '%s': %w", path, sock.SystemText(r.err))
 		}
 		return r.fd, nil
 	case <-ctx.Done():
@@ -116,13 +114,4 @@ func openFile(ctx context.Context, fds *fd.Table, path string, flags int) (int, 
 		}()
 		return -1, context.Cause(ctx)
 	}
-}
-
-// pathReason is why a file could not be opened.
-func pathReason(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		err = pe.Err
-	}
-	return sock.SystemText(err)
 }

@@ -2,6 +2,7 @@ package chardev
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -39,7 +40,10 @@ func openLog(ctx context.Context, fds *fd.Table, path string, add bool) (*logFil
 	}
 	f, err := openFile(ctx, fds, path, flags)
 	if err != nil {
-		return nil, fmt.Errorf("Could not create '%s': %w", path, unwrap(err))
+		if reason := errors.Unwrap(err); reason != nil {
+			err = reason
+		}
+		return nil, fmt.Errorf("Could not create '%s': %w", path, err)
 	}
 	l := &logFile{fds: fds, fd: f, room: func() {}}
 	if l.conn, err = newFDConn(-1, f); err != nil {
@@ -48,14 +52,6 @@ func openLog(ctx context.Context, fds *fd.Table, path string, add bool) (*logFil
 	}
 	l.changed = sync.NewCond(&l.mu)
 	return l, nil
-}
-
-// unwrap is the reason alone.
-func unwrap(err error) error {
-	if u, ok := err.(interface{ Unwrap() error }); ok && u.Unwrap() != nil {
-		return u.Unwrap()
-	}
-	return err
 }
 
 func (l *logFile) run() { l.done.Go(l.write) }

@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"govmd/internal/sock"
 )
 
 // ptyBackend is a new terminal that somebody can open: its other end is the
@@ -28,7 +30,7 @@ type ptyBackend struct {
 func (b *ptyBackend) start(_ context.Context, c *Chardev) (err error) {
 	b.inotify = -1
 	if b.master, b.name, err = openPTY(); err != nil {
-		return fmt.Errorf("Failed to create PTY: %w", pathReason(err))
+		return fmt.Errorf("Failed to create PTY: %w", sock.SystemText(err))
 	}
 	fail := func(err error) error {
 		b.closeAll()
