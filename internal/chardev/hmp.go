@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"govmd/internal/option"
 	"govmd/internal/qmp"
 )
 
@@ -38,15 +37,14 @@ func (r *Registry) HumanCommands() []qmp.HumanCommand {
 				return r.complete(ctx, words)
 			},
 			Run: func(ctx *qmp.Context, args qmp.HumanArgs, out io.Writer) error {
-				list := option.Parse(args.Str("args"), Schema.Implied)
-				o, err := Schema.Check(list)
+				o, err := Schema.Parse(args.Str("args"))
 				if err != nil {
 					return err
 				}
 				if o.ID != "" {
 					return fmt.Errorf("Unexpected 'id' parameter")
 				}
-				cfg, err := fromOptions(o.Str("backend"), o)
+				cfg, err := fromOptions(o)
 				if err != nil {
 					return err
 				}

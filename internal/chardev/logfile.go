@@ -21,7 +21,7 @@ type logFile struct {
 	fds  *fd.Table
 	fd   int
 	conn *fdConn
-	room func() // called after bytes were written
+	room func()
 	done sync.WaitGroup
 
 	mu      sync.Mutex // guards what follows; taken after the device's
@@ -31,9 +31,9 @@ type logFile struct {
 	closing bool
 }
 
-// openLog opens the file. It is appended to in any case, so that whoever rotates
-// logs can cut it.
-func openLog(ctx context.Context, fds *fd.Table, path string, add bool) (*logFile, error) {
+// openLog opens the file and begins to write to it. It is appended to in any case,
+// so that whoever rotates logs can cut it. room is called after bytes were written.
+func openLog(ctx context.Context, fds *fd.Table, path string, add bool, room func()) (*logFile, error) {
 	flags := unix.O_WRONLY | unix.O_CREAT | unix.O_APPEND
 	if !add {
 		flags |= unix.O_TRUNC
@@ -45,16 +45,15 @@ func openLog(ctx context.Context, fds *fd.Table, path string, add bool) (*logFil
 		}
 		return nil, fmt.Errorf("Could not create '%s': %w", path, err)
 	}
-	l := &logFile{fds: fds, fd: f, room: func() {}}
+	l := &logFile{fds: fds, fd: f, room: room}
 	if l.conn, err = newFDConn(-1, f); err != nil {
 		_ = fds.CloseFD(f)
 		return nil, err
 	}
 	l.changed = sync.NewCond(&l.mu)
+	l.done.Go(l.write)
 	return l, nil
 }
-
-func (l *logFile) run() { l.done.Go(l.write) }
 
 // append takes bytes to be logged and returns how many.
 func (l *logFile) append(p []byte) int {

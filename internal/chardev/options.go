@@ -81,7 +81,7 @@ func FromOptions(o *option.Opts) (Config, error) {
 	if o.ID == "" {
 		return Config{}, errors.New("chardev: no id specified")
 	}
-	cfg, err := fromOptions(o.Str("backend"), o)
+	cfg, err := fromOptions(o)
 	cfg.ID = o.ID
 	return cfg, err
 }
@@ -89,7 +89,9 @@ func FromOptions(o *option.Opts) (Config, error) {
 // aliasOf are other names of back ends.
 var aliasOf = map[string]string{"memory": "ringbuf", "tty": "serial"}
 
-func fromOptions(kind string, o *option.Opts) (cfg Config, err error) {
+// fromOptions is FromOptions for whoever knows the ID otherwise.
+func fromOptions(o *option.Opts) (cfg Config, err error) {
+	kind := o.Str("backend")
 	if kind == "" {
 		return cfg, fmt.Errorf(`chardev: "%s" missing backend`, o.ID)
 	}

@@ -202,11 +202,9 @@ func (r *Registry) open(ctx context.Context, cfg Config, names *sock.Names) (*Ch
 	c := newChardev(cfg.ID, b)
 	c.uses = cfg.uses
 	if cfg.Log.File != "" {
-		if c.log, err = openLog(ctx, r.FDs, cfg.Log.File, cfg.Log.Append); err != nil {
+		if c.log, err = openLog(ctx, r.FDs, cfg.Log.File, cfg.Log.Append, c.roomMade); err != nil {
 			return nil, err
 		}
-		c.log.room = c.roomMade
-		c.log.run()
 	}
 	if err := b.start(ctx, c); err != nil {
 		if c.log != nil {

@@ -36,7 +36,7 @@ func ParseShort(id, text string) (cfg Config, mux bool, err error) {
 	if err != nil {
 		return cfg, mux, err
 	}
-	cfg, err = fromOptions(o.Str("backend"), o)
+	cfg, err = fromOptions(o)
 	cfg.ID = id
 	return cfg, mux, err
 }
