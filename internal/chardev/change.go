@@ -2,8 +2,6 @@ package chardev
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync/atomic"
 
 	"govmd/internal/qmp"
@@ -26,15 +24,15 @@ func (r *Registry) ChangeFor(ctx *qmp.Context, cfg Config, done func(*Chardev, e
 func (r *Registry) changeable(id string) (*Chardev, error) {
 	c := r.Get(id)
 	if c == nil {
-		return nil, fmt.Errorf("Chardev '%s' does not exist", id)
+		return nil, refuse("Chardev '%s' does not exist", id)
 	}
 	if c.mux != nil {
-		return nil, errors.New("Mux device hotswap not supported yet")
+		return nil, refuse("Mux device hotswap not supported yet")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if _, whole := c.fe.(ConnFrontend); whole {
-		return nil, errors.New("Chardev user does not support chardev hotswap")
+		return nil, refuse("Chardev user does not support chardev hotswap")
 	}
 	return c, nil
 }

@@ -3,6 +3,7 @@ package chardev
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -311,9 +312,7 @@ func (r *Registry) command(ctx *qmp.Context, a *addArgs, reply *qmp.Reply[addRet
 
 // asClients is an error of opening a device as clients know it.
 func asClients(id string, err error) error {
-	switch text := err.Error(); {
-	case text == existsError(id).Error(), strings.HasPrefix(text, "Chardev '"+id+"' "),
-		strings.HasSuffix(text, "hotswap"), strings.HasPrefix(text, "Mux device hotswap"):
+	if errors.As(err, new(refusal)) {
 		return err
 	}
 	return fmt.Errorf("Failed to add chardev '%s': %w", id, err)

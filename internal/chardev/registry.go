@@ -145,7 +145,15 @@ func (r *Registry) addAdmitted(ctx context.Context, cfg Config, names *sock.Name
 
 var errClosing = errors.New("The machine is shutting down")
 
-func existsError(id string) error { return fmt.Errorf("Chardev with id '%s' already exists", id) }
+// refusal is that a device cannot be added or changed, whatever its back end: an
+// error that is complete without saying what was tried.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+func refuse(format string, args ...any) error { return refusal(fmt.Sprintf(format, args...)) }
+
+func existsError(id string) error { return refuse("Chardev with id '%s' already exists", id) }
 
 // admit refuses what cannot be there twice, and keeps its place until done is
 // called.
@@ -167,7 +175,7 @@ func (r *Registry) reserve(cfg Config) (done func(), err error) {
 	case r.closing:
 		return nil, errClosing
 	case r.opening[cfg.ID]:
-		return nil, fmt.Errorf("Chardev '%s' is being changed", cfg.ID)
+		return nil, refuse("Chardev '%s' is being changed", cfg.ID)
 	}
 	_, stdio := cfg.Backend.(StdioConfig)
 	if stdio {
