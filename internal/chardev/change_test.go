@@ -13,6 +13,7 @@ import (
 
 	"govmd/internal/qmp"
 	"govmd/internal/sock"
+	"govmd/internal/yank"
 )
 
 // result is how AddFor or ChangeFor ended.
@@ -225,17 +226,24 @@ func TestHangupBeforeFrontend(t *testing.T) {
 // Yank ends a connection whose guest takes nothing, and an attempt to connect.
 func TestYank(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "s")
-	_, c := add(t, SocketConfig{Addr: sock.NewUnix(path), Server: true}, false)
+	r := newRegistry(t)
+	r.Yanks = &yank.Registry{}
+	c, err := r.Add(t.Context(), Config{ID: "c0", Backend: SocketConfig{Addr: sock.NewUnix(path), Server: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := newSink(0)
 	attach(t, c, s)
 	dialUnix(t, path)
 	s.waitEvents(Opened)
-	if !c.Yank() || !c.HasSocket() {
-		t.Error("a socket that cannot be yanked")
+	if err := r.Yanks.Yank(yank.Chardev("c0")); err != nil || len(r.Yanks.Instances()) != 1 {
+		t.Errorf("a socket that cannot be yanked: %v", err)
 	}
 	s.waitEvents(Opened, Closed)
-	_, c = add(t, NullConfig{}, false)
-	if c.Yank() || c.HasSocket() {
+	if _, err := r.Add(t.Context(), Config{ID: "c1", Backend: NullConfig{}}); err != nil {
+		t.Fatal(err)
+	}
+	if r.Yanks.Yank(yank.Chardev("c1")) == nil || len(r.Yanks.Instances()) != 1 {
 		t.Error("a null device was yanked")
 	}
 }

@@ -358,20 +358,3 @@ func (c *Chardev) waitIdle() {
 		c.cond.Wait()
 	}
 }
-
-// Yank ends the device's connection, or its attempt to connect, at once, whatever
-// it waits for. It reports whether the device has a socket. It may be called from
-// any goroutine and does not block.
-func (c *Chardev) Yank() bool {
-	b, ok := c.backend.(*socketBackend)
-	if ok {
-		b.yank()
-	}
-	return ok
-}
-
-// HasSocket reports whether Yank can do something.
-func (c *Chardev) HasSocket() bool {
-	_, ok := c.backend.(*socketBackend)
-	return ok
-}

@@ -9,13 +9,19 @@ import (
 	"testing"
 
 	"govmd/internal/sock"
+	"govmd/internal/yank"
 )
 
 // Clients that come and go, a guest that reads and writes, and a back end that
 // changes beneath it, all at once: nothing hangs, and nothing is called twice.
 func TestEverythingAtOnce(t *testing.T) {
 	dir := t.TempDir()
-	r, c := add(t, SocketConfig{Addr: sock.NewUnix(filepath.Join(dir, "0")), Server: true}, false)
+	r := newRegistry(t)
+	r.Yanks = &yank.Registry{}
+	c, err := r.Add(t.Context(), Config{ID: "c0", Backend: SocketConfig{Addr: sock.NewUnix(filepath.Join(dir, "0")), Server: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
 	s := newSink(1 << 30)
 	p := attach(t, c, s)
 	stop := make(chan struct{})
@@ -45,9 +51,7 @@ func TestEverythingAtOnce(t *testing.T) {
 				t.Errorf("a device %s", i.Label)
 			}
 		}
-		if c := r.Get("c0"); c != nil {
-			c.Yank()
-		}
+		_ = r.Yanks.Yank(yank.Chardev("c0"))
 	})
 	for i := range 2 {
 		forever(func() {
