@@ -7,11 +7,9 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"encoding/base64"
-	"fmt"
 	"io"
 	"os"
 	"strings"
-	"unicode/utf8"
 
 	"govmd/internal/fd"
 	"govmd/internal/object"
@@ -54,17 +52,6 @@ const maxSecret = 16 << 20
 // Bytes returns the secret. It must not be changed, and is there until the object
 // goes.
 func (s *Secret) Bytes() []byte { return s.value }
-
-// Text returns the secret as a password: it must be UTF-8.
-func (s *Secret) Text() (string, error) {
-	if !utf8.Valid(s.value) {
-		return "", fmt.Errorf("Data from secret %s is not valid UTF-8", s.Name())
-	}
-	return string(s.value), nil
-}
-
-// Base64 returns the secret in base64, as some protocols want it.
-func (s *Secret) Base64() string { return base64.StdEncoding.EncodeToString(s.value) }
 
 // FindSecret returns the secret with that ID.
 func FindSecret(objects *object.Collection, id string) (*Secret, error) {

@@ -32,14 +32,6 @@ const defaultPoolMax = 64
 // Worker returns the thread, for devices to add their queues to.
 func (t *Thread) Worker() *worker.Worker { return t.w }
 
-// Pool returns how many goroutines that wait for storage the thread's devices may
-// have, at least and at most.
-func (t *Thread) Pool() (least, most int) { return int(t.poolMin), int(t.poolMax) }
-
-// MaxBatch returns how many requests go to storage at a time, 0 for the
-// back end's own choice.
-func (t *Thread) MaxBatch() int { return int(t.maxBatch) }
-
 // Complete starts the thread.
 func (t *Thread) Complete(*object.Collection) error {
 	w, err := worker.New("IO " + t.Name())
