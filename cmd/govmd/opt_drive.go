@@ -175,7 +175,7 @@ func (d *driveOptions) take(key, value string) (err error) {
 		if value != "threads" && value != "native" && value != "io_uring" {
 			return errors.New("invalid aio option")
 		}
-		d.setNested("file.aio", value)
+		d.node.SetNested("file.aio", value)
 	case "discard":
 		switch value {
 		case "unmap", "on":
@@ -204,7 +204,7 @@ func (d *driveOptions) take(key, value string) (err error) {
 	case "iops_size", "throttling.iops-size":
 		d.limits.OpSize, err = option.NumberValue(key, value)
 	default:
-		d.setNested(key, value)
+		d.node.SetNested(key, value)
 	}
 	return err
 }
@@ -226,25 +226,6 @@ func (d *driveOptions) takeCache(mode string) error {
 		return errors.New("invalid cache option")
 	}
 	return nil
-}
-
-// setNested sets an option of the image whose name may have dots.
-func (d *driveOptions) setNested(key, value string) {
-	o := d.node
-	for {
-		head, rest, dotted := strings.Cut(key, ".")
-		if !dotted {
-			o.Set(key, value)
-			return
-		}
-		sub, _ := o.Get(head)
-		inner, ok := sub.(*qmp.Object)
-		if !ok {
-			inner = &qmp.Object{}
-			o.Set(head, inner)
-		}
-		o, key = inner, rest
-	}
 }
 
 // complete works out what follows from the rest.

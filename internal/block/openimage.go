@@ -76,26 +76,10 @@ func mergeJSON(text string, opts *qmp.Object, mode *qmp.Mode) error {
 	}
 	for _, m := range o.Members() {
 		if _, had := opts.Get(m.Name); !had {
-			nest(opts, m.Name, m.Value)
+			opts.SetNested(m.Name, m.Value) // images' json: names have dots
 		}
 	}
 	return nil
-}
-
-// nest sets a member whose name may have dots, as images' json: names do.
-func nest(o *qmp.Object, name string, v any) {
-	head, rest, dotted := strings.Cut(name, ".")
-	if !dotted {
-		o.Set(name, v)
-		return
-	}
-	sub, _ := o.Get(head)
-	so, ok := sub.(*qmp.Object)
-	if !ok {
-		so = &qmp.Object{}
-		o.Set(head, so)
-	}
-	nest(so, rest, v)
 }
 
 // stringify turns scalars into option text.

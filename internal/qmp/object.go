@@ -1,6 +1,8 @@
 package qmp
 
 import (
+	"strings"
+
 	"govmd/internal/qmp/qjson"
 )
 
@@ -64,6 +66,23 @@ func (o *Object) Set(name string, value any) {
 		}
 	}
 	o.Add(name, value)
+}
+
+// SetNested is Set for a member of an object within o where the name has dots: of "a.b"
+// the member "b" of what "a" is, which is made an object if it is none.
+func (o *Object) SetNested(name string, value any) {
+	head, rest, dotted := strings.Cut(name, ".")
+	if !dotted {
+		o.Set(name, value)
+		return
+	}
+	inner, _ := o.Get(head)
+	sub, ok := inner.(*Object)
+	if !ok {
+		sub = &Object{}
+		o.Set(head, sub)
+	}
+	sub.SetNested(rest, value)
 }
 
 // Add adds a member that is known to be new.
