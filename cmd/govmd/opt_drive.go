@@ -148,7 +148,10 @@ func (d *driveOptions) take(key, value string) (err error) {
 	case "format":
 		d.node.Set("driver", value)
 	case "cache":
-		return d.takeCache(value)
+		var ok bool
+		if d.writethrough, ok = d.set.SetCacheMode(value); !ok {
+			return errors.New("invalid cache option")
+		}
 	case "cache.writeback":
 		on, err := option.BoolValue(key, value)
 		d.writethrough = !on
@@ -207,25 +210,6 @@ func (d *driveOptions) take(key, value string) (err error) {
 		d.node.SetNested(key, value)
 	}
 	return err
-}
-
-// takeCache takes the short form of three settings.
-func (d *driveOptions) takeCache(mode string) error {
-	switch mode {
-	case "none", "off":
-		d.set.Direct, d.set.NoFlush, d.writethrough = true, false, false
-	case "directsync":
-		d.set.Direct, d.set.NoFlush, d.writethrough = true, false, true
-	case "writeback":
-		d.set.Direct, d.set.NoFlush, d.writethrough = false, false, false
-	case "unsafe":
-		d.set.Direct, d.set.NoFlush, d.writethrough = false, true, false
-	case "writethrough":
-		d.set.Direct, d.set.NoFlush, d.writethrough = false, false, true
-	default:
-		return errors.New("invalid cache option")
-	}
-	return nil
 }
 
 // complete works out what follows from the rest.

@@ -140,6 +140,27 @@ type Settings struct {
 	CheckOnly    bool // for check and repair: open what is dirty or corrupt as it is
 }
 
+// SetCacheMode sets what a cache mode of the command line ("none", "writeback", ...)
+// stands for, and returns the rest of it: whether a drive's writes go through its
+// cache. ok is false, and nothing is set, when there is no such mode.
+func (s *Settings) SetCacheMode(mode string) (writethrough, ok bool) {
+	switch mode {
+	case "none", "off":
+		s.Direct, s.NoFlush = true, false
+	case "directsync":
+		s.Direct, s.NoFlush, writethrough = true, false, true
+	case "writeback":
+		s.Direct, s.NoFlush = false, false
+	case "writethrough":
+		s.Direct, s.NoFlush, writethrough = false, false, true
+	case "unsafe":
+		s.Direct, s.NoFlush = false, true
+	default:
+		return false, false
+	}
+	return writethrough, true
+}
+
 // settings merges options over what is inherited.
 func (o *Options) settings(s Settings) Settings {
 	set := func(dst *bool, p *bool) {

@@ -13,15 +13,10 @@ import (
 
 // cache returns the settings of a cache mode (-t, -T), which begin as set.
 func cache(mode string, set block.Settings) (block.Settings, error) {
-	switch mode {
-	case "":
-	case "none", "off", "directsync":
-		set.Direct, set.NoFlush = true, false
-	case "writeback", "writethrough":
-		set.Direct, set.NoFlush = false, false
-	case "unsafe":
-		set.Direct, set.NoFlush = false, true
-	default:
+	if mode == "" {
+		return set, nil
+	}
+	if _, ok := set.SetCacheMode(mode); !ok {
 		return set, fmt.Errorf("Invalid cache option: %s", mode)
 	}
 	return set, nil
