@@ -143,15 +143,15 @@ func (s backendSink) admit(r *Request) bool {
 	return true
 }
 
-func (s backendSink) run(r *Request) (error, bool) {
+func (s backendSink) run(r *Request) error {
 	c := s.b.root.Load()
 	if c == nil && r.Op != OpCall {
-		return ErrNoMedium, true
+		return ErrNoMedium
 	}
 	switch r.Op {
 	case OpRead, OpWrite, OpZeroes, OpDiscard:
 		if err := s.check(c, r); err != nil {
-			return err, true
+			return err
 		}
 	}
 	if !s.b.cache.Load() && (r.Op == OpWrite || r.Op == OpZeroes) {
@@ -159,9 +159,9 @@ func (s backendSink) run(r *Request) (error, bool) {
 		r.Flags |= FUA
 		err := r.perform(c)
 		r.Flags = f
-		return err, true
+		return err
 	}
-	return r.perform(c), true
+	return r.perform(c)
 }
 
 func (s backendSink) fast(r *Request) *Node {

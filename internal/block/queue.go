@@ -34,8 +34,8 @@ type Queue struct {
 type sink interface {
 	// admit is called before a request is queued; false: it has been taken aside.
 	admit(r *Request) bool
-	// run carries the request out; done is false when its end will be told later.
-	run(r *Request) (err error, done bool)
+	// run carries the request out.
+	run(r *Request) error
 	// fast returns the node that r could go to at once, nil if there is more to do.
 	fast(r *Request) *Node
 	// finish is called with the result; false: the request has been taken aside.
@@ -62,7 +62,7 @@ type childSink struct{ c *Child }
 
 func (s *childSink) admit(*Request) bool { return true }
 
-func (s *childSink) run(r *Request) (error, bool) { return r.perform(s.c), true }
+func (s *childSink) run(r *Request) error { return r.perform(s.c) }
 
 func (s *childSink) fast(*Request) *Node { return s.c.Node() }
 
@@ -137,25 +137,34 @@ func (q *Queue) worker() {
 			q.wake()
 		}
 		q.mu.Unlock()
-		if err, done := q.sink.run(r); done {
-			q.complete(r, err)
-		}
+		q.tell(r, q.sink.run(r))
 		q.mu.Lock()
+		q.leave()
 	}
 }
 
 // complete ends a request that was active.
 func (q *Queue) complete(r *Request, err error) {
+	q.tell(r, err)
+	q.mu.Lock()
+	q.leave()
+	q.mu.Unlock()
+}
+
+// tell hands a request's result to its owner.
+func (q *Queue) tell(r *Request, err error) {
 	traceDone.Emit(r, err)
 	if q.sink.finish(r, err) {
 		r.Done(r, err)
 	}
-	q.mu.Lock()
+}
+
+// leave notes that a request is not active any more. mu is held.
+func (q *Queue) leave() {
 	q.active--
 	if q.active == 0 {
 		q.quiet.Broadcast()
 	}
-	q.mu.Unlock()
 }
 
 // Hold keeps requests that come from now on until Release. Calls nest.

@@ -82,15 +82,11 @@ func (f *fifo) pop() *Request {
 	return r
 }
 
-// perform carries r out on a node.
+// perform carries r out on a node; c is not used, and may be nil, for OpCall.
 func (r *Request) perform(c *Child) error {
-	if r.Op == OpCall {
-		return r.Call(r)
-	}
-	if c == nil {
-		return ErrNoMedium
-	}
 	switch r.Op {
+	case OpCall:
+		return r.Call(r)
 	case OpRead:
 		return c.Preadv(r.Off, r.Vec, r.Flags)
 	case OpWrite:
