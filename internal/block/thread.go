@@ -15,7 +15,9 @@ import (
 // All methods are called on the worker's thread, but for NewThread and Close.
 type Thread struct {
 	w        *worker.Worker
-	ring     ThreadRing
+	ring     ThreadRing // nil: nothing is fast
+	src      *worker.Source
+	ops      [MaxThreadOps]fastOp // by slot
 	free     *fastOp
 	flushing bool
 	quick    atomic.Uint64
@@ -31,17 +33,18 @@ type ThreadRing interface {
 	// Queue takes a request for the next Flush; false when there is no room. slot
 	// tells it from others, and is below MaxThreadOps.
 	Queue(write bool, fd int, v Vec, off int64, slot int) bool
-	// Flush hands over what is queued, and calls Complete for what is done.
-	Flush(complete func(slot int, n int, err error))
+	// Flush hands over what is queued, and calls complete for what is done.
+	Flush()
 	Close()
 }
 
 // MaxThreadOps is how many requests a thread has under way in this way.
 const MaxThreadOps = 256
 
-// NewThreadRing makes a ring whose completions signal fd, an eventfd. It is set by
-// the driver that has one; it fails on hosts without io_uring.
-var NewThreadRing func(fd int) (ThreadRing, error)
+// NewThreadRing makes a ring whose completions signal fd, an eventfd, and which
+// calls complete for each in Flush. It is set by the driver that has one; it fails on
+// hosts without io_uring.
+var NewThreadRing func(fd int, complete func(slot, n int, err error)) (ThreadRing, error)
 
 // FastFile is a protocol whose reads and writes a ThreadRing can carry out.
 type FastFile interface {
@@ -80,46 +83,36 @@ type fastStep struct {
 	token uint32
 }
 
-// threadOps are the operations of a thread by slot.
-type threadOps [MaxThreadOps]fastOp
-
 // NewThread returns the means to run requests on an iothread. Without io_uring on
 // the host all of them take the other way. Close ends it.
 func NewThread(w *worker.Worker) (*Thread, error) {
 	th := &Thread{w: w}
-	ops := new(threadOps)
-	for i := range ops {
-		ops[i].slot = i
-		ops[i].next, th.free = th.free, &ops[i]
+	for i := range th.ops {
+		op := &th.ops[i]
+		op.slot = i
+		op.next, th.free = th.free, op
 	}
 	if NewThreadRing == nil {
 		return th, nil
 	}
-	src, err := w.Add(func() { th.Flush() })
+	src, err := w.Add(th.Flush)
 	if err != nil {
 		return nil, err
 	}
-	ring, err := NewThreadRing(src.FD())
+	ring, err := NewThreadRing(src.FD(), th.complete)
 	if err != nil {
 		src.Close()
 		return th, nil // the host refuses it: nothing is fast
 	}
-	th.ring = &sourceRing{ring, src, ops}
+	th.ring, th.src = ring, src
 	return th, nil
-}
-
-// sourceRing is a ring and what belongs to it.
-type sourceRing struct {
-	ThreadRing
-	src *worker.Source
-	ops *threadOps
 }
 
 // Close gives the ring back. Nothing is under way: the queues have been drained.
 func (th *Thread) Close() {
-	if s, ok := th.ring.(*sourceRing); ok {
-		s.src.Close()
-		s.ThreadRing.Close()
+	if th.ring != nil {
+		th.src.Close()
+		th.ring.Close()
 		th.ring = nil
 	}
 }
@@ -241,12 +234,12 @@ func (th *Thread) Flush() {
 		return
 	}
 	th.flushing = true
-	th.ring.Flush(th.complete)
+	th.ring.Flush()
 	th.flushing = false
 }
 
 func (th *Thread) complete(slot, n int, err error) {
-	op := &th.ring.(*sourceRing).ops[slot]
+	op := &th.ops[slot]
 	q, r := op.q, op.r
 	whole := err == nil && n == r.Vec.Len()
 	th.unwind(op, r.Op == OpWrite, err)
@@ -262,10 +255,8 @@ func (th *Thread) complete(slot, n int, err error) {
 func (t *tracker) tryBegin(off, n int64) *tracked {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	for o := t.head.prev; t.serial > 0 && o != &t.head; o = o.prev {
-		if o.serial && o.off < off+n && off < o.end {
-			return nil
-		}
+	if t.serial > 0 && t.conflict(t.head.prev, off, off+n, false) {
+		return nil
 	}
 	return t.add(off, n, false)
 }

@@ -35,7 +35,7 @@ func (t *tracker) init() {
 func (t *tracker) begin(off, n int64, serial bool) *tracked {
 	t.mu.Lock()
 	r := t.add(off, n, serial)
-	for t.serial > 0 && t.conflict(r) {
+	for t.serial > 0 && t.conflict(r.prev, r.off, r.end, serial) {
 		t.waiting++
 		t.changed.Wait()
 		t.waiting--
@@ -62,9 +62,11 @@ func (t *tracker) add(off, n int64, serial bool) *tracked {
 	return r
 }
 
-func (t *tracker) conflict(r *tracked) bool {
-	for o := r.prev; o != &t.head; o = o.prev {
-		if (o.serial || r.serial) && o.off < r.end && r.off < o.end {
+// conflict reports whether a request must not run beside one of those from o back.
+// mu is held.
+func (t *tracker) conflict(o *tracked, off, end int64, serial bool) bool {
+	for ; o != &t.head; o = o.prev {
+		if (o.serial || serial) && o.off < end && off < o.end {
 			return true
 		}
 	}

@@ -15,14 +15,15 @@ const (
 
 // threadRing is an io_uring that one thread uses.
 type threadRing struct {
-	u      *uring
-	iovs   [block.MaxThreadOps][maxThreadIovecs]unix.Iovec
-	queued uint32
-	tail   uint32
+	u       *uring
+	deliver func(id uint64, res int32)
+	iovs    [block.MaxThreadOps][maxThreadIovecs]unix.Iovec
+	queued  uint32
+	tail    uint32
 }
 
 func init() {
-	block.NewThreadRing = func(fd int) (block.ThreadRing, error) {
+	block.NewThreadRing = func(fd int, complete func(slot, n int, err error)) (block.ThreadRing, error) {
 		u, err := newURing(block.MaxThreadOps)
 		if err != nil {
 			return nil, err
@@ -32,7 +33,16 @@ func init() {
 			u.close()
 			return nil, no
 		}
-		return &threadRing{u: u}, nil
+		t := &threadRing{u: u}
+		t.deliver = func(id uint64, res int32) {
+			clear(t.iovs[id][:]) // they would keep the memory
+			if res < 0 {
+				complete(int(id), 0, unix.Errno(-res))
+			} else {
+				complete(int(id), int(res), nil)
+			}
+		}
+		return t, nil
 	}
 }
 
@@ -59,7 +69,7 @@ func (t *threadRing) Queue(write bool, fd int, v block.Vec, off int64, slot int)
 }
 
 // Flush implements block.ThreadRing.
-func (t *threadRing) Flush(complete func(slot, n int, err error)) {
+func (t *threadRing) Flush() {
 	for {
 		for t.queued > 0 {
 			t.u.sqTail.Store(t.tail)
@@ -70,28 +80,10 @@ func (t *threadRing) Flush(complete func(slot, n int, err error)) {
 				break // completions have to be taken first
 			}
 		}
-		if !t.reap(complete) && t.queued == 0 {
+		if !t.u.reap(t.deliver) && t.queued == 0 {
 			return
 		}
 	}
-}
-
-func (t *threadRing) reap(complete func(slot, n int, err error)) (any bool) {
-	u := t.u
-	head := u.cqHead.Load()
-	for head != u.cqTail.Load() {
-		e := u.cqes[head&u.cqMask]
-		head++
-		u.cqHead.Store(head)
-		clear(t.iovs[e.userData][:]) // they would keep the memory
-		if e.res < 0 {
-			complete(int(e.userData), 0, unix.Errno(-e.res))
-		} else {
-			complete(int(e.userData), int(e.res), nil)
-		}
-		any = true
-	}
-	return any
 }
 
 // Close implements block.ThreadRing.

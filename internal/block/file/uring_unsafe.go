@@ -163,13 +163,15 @@ func (u *uring) wait() error {
 	return nil
 }
 
-// reap calls fn for each completion that is there.
-func (u *uring) reap(fn func(id uint64, res int32)) {
+// reap calls fn for each completion that is there, and reports whether any was.
+func (u *uring) reap(fn func(id uint64, res int32)) (some bool) {
 	head := u.cqHead.Load()
 	for head != u.cqTail.Load() {
 		e := u.cqes[head&u.cqMask]
 		head++
 		u.cqHead.Store(head)
 		fn(e.userData, e.res)
+		some = true
 	}
+	return some
 }
