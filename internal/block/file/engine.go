@@ -20,10 +20,11 @@ type ring interface {
 // ringDepth is how many requests a ring has under way at most.
 const ringDepth = 128
 
-// async is an engine on a ring. A request's goroutine submits it and looks whether
-// it is complete already, as it is when it came from the page cache. If not, one of
-// the goroutines that wait, the leader, waits in the kernel for all of them: nobody
-// has a thread of his own for that, and none is woken but for his own request.
+// async hands reads and writes to the kernel by a ring, in place of system calls
+// that wait. A request's goroutine submits it and looks whether it is complete
+// already, as it is when it came from the page cache. If not, one of the goroutines
+// that wait, the leader, waits in the kernel for all of them: nobody has a thread of
+// his own for that, and none is woken but for his own request.
 type async struct {
 	r       ring
 	slots   [ringDepth]slot
@@ -103,18 +104,10 @@ func (a *async) follow(s *slot) {
 	}
 }
 
-func (a *async) readv(h *handle, iov []unix.Iovec, off int64) (int, error) {
-	return a.do(opReadv, h.fd, iov, off)
-}
-
-func (a *async) writev(h *handle, iov []unix.Iovec, off int64) (int, error) {
-	return a.do(opWritev, h.fd, iov, off)
-}
-
-func (a *async) fsync(h *handle) error {
-	_, err := a.do(opFsync, h.fd, nil, 0)
+func (a *async) fsync(fd int) error {
+	_, err := a.do(opFsync, fd, nil, 0)
 	if err == unix.EINVAL || err == unix.EOPNOTSUPP {
-		return unix.Fdatasync(h.fd) // file systems without fsync by AIO
+		return unix.Fdatasync(fd) // file systems without fsync by AIO
 	}
 	return err
 }
@@ -145,7 +138,7 @@ func (a *linuxAIO) collect(wait bool, done func(id uint64, res int32)) error {
 }
 
 // newEngine returns the engine of an aio mode; nil for plain system calls.
-func newEngine(a AIO, o *Options) (engine, error) {
+func newEngine(a AIO, o *Options) (*async, error) {
 	switch a {
 	case IOUring:
 		u, err := newURing(ringDepth)

@@ -41,18 +41,9 @@ type handle struct {
 	readOnly bool
 	noFlush  bool
 	blockDev bool
-	align    int // of offsets and lengths
-	memAlign int // of memory; only with direct it must be so
-	engine   engine
-}
-
-// engine hands reads and writes to the kernel in another way than by a system
-// call that waits.
-type engine interface {
-	readv(h *handle, iov []unix.Iovec, off int64) (int, error)
-	writev(h *handle, iov []unix.Iovec, off int64) (int, error)
-	fsync(h *handle) error
-	close()
+	align    int    // of offsets and lengths
+	memAlign int    // of memory; only with direct it must be so
+	engine   *async // nil: by system calls that wait
 }
 
 func open(a *block.OpenArgs, k kind) (block.Driver, error) {
@@ -209,7 +200,7 @@ func (f *file) Flush() error {
 		return nil
 	}
 	if h.engine != nil {
-		return h.engine.fsync(h)
+		return h.engine.fsync(h.fd)
 	}
 	for {
 		if err := unix.Fdatasync(h.fd); err != unix.EINTR {

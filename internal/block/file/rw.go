@@ -53,14 +53,13 @@ func (f *file) read(h *handle, off int64, v block.Vec) error {
 
 func (f *file) Pwritev(off int64, v block.Vec, fl block.Flags) error {
 	h := f.h.Load()
-	fua := fl&block.FUA != 0 && !h.noFlush
 	var err error
 	if h.direct && !v.Aligned(h.memAlign) {
 		err = f.bounced(h, off, v, true)
 	} else {
 		err = f.write(h, off, v)
 	}
-	if err == nil && fua {
+	if err == nil && fl&block.FUA != 0 {
 		err = f.Flush()
 	}
 	return err
@@ -109,24 +108,26 @@ func (h *handle) readv(off int64, v block.Vec) (int, error) {
 	if p, ok := v.Single(); ok && h.engine == nil {
 		return unix.Pread(h.fd, p, off)
 	}
-	iov := iovecPool.Get().(*iovecs)
-	defer iov.release()
-	iov.v, _ = v.Iovecs(iov.v, maxIovecs)
-	if h.engine != nil {
-		return h.engine.readv(h, iov.v, off)
-	}
-	return preadv(h.fd, iov.v, off)
+	return h.vectored(opReadv, off, v)
 }
 
 func (h *handle) writev(off int64, v block.Vec) (int, error) {
 	if p, ok := v.Single(); ok && h.engine == nil {
 		return unix.Pwrite(h.fd, p, off)
 	}
+	return h.vectored(opWritev, off, v)
+}
+
+// vectored carries out opReadv or opWritev on as many segments as the kernel takes.
+func (h *handle) vectored(op uint8, off int64, v block.Vec) (int, error) {
 	iov := iovecPool.Get().(*iovecs)
 	defer iov.release()
 	iov.v, _ = v.Iovecs(iov.v, maxIovecs)
-	if h.engine != nil {
-		return h.engine.writev(h, iov.v, off)
+	switch {
+	case h.engine != nil:
+		return h.engine.do(op, h.fd, iov.v, off)
+	case op == opWritev:
+		return pwritev(h.fd, iov.v, off)
 	}
-	return pwritev(h.fd, iov.v, off)
+	return preadv(h.fd, iov.v, off)
 }
