@@ -37,13 +37,15 @@ func (f *file) PwriteZeroes(off, n int64, fl block.Flags) error {
 		}
 		return f.attempt(noBlkZero, ioctlRange(h.fd, unix.BLKZEROOUT, off, n))
 	}
-	end, err := h.length()
-	if err != nil {
-		return err
-	}
-	if fl&block.MayUnmap != 0 && off+n <= end && !f.lacks(noPunch) {
-		if err := f.attempt(noPunch, fallocate(h.fd, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)); err != block.ErrUnsupp {
+	if fl&block.MayUnmap != 0 && !f.lacks(noPunch) {
+		end, err := h.length()
+		if err != nil {
 			return err
+		}
+		if off+n <= end {
+			if err := f.punch(h, off, n); err != block.ErrUnsupp {
+				return err
+			}
 		}
 	}
 	if f.lacks(noZeroRange) {
@@ -61,6 +63,11 @@ func (f *file) Pdiscard(off, n int64) error {
 		}
 		return f.attempt(noBlkDiscard, ioctlRange(h.fd, unix.BLKDISCARD, off, n))
 	}
+	return f.punch(h, off, n)
+}
+
+// punch makes a hole in a regular file.
+func (f *file) punch(h *handle, off, n int64) error {
 	if f.lacks(noPunch) {
 		return block.ErrUnsupp
 	}
