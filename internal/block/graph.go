@@ -59,7 +59,15 @@ func NewGraph(env Env) *Graph {
 // Env returns what the graph was made with.
 func (g *Graph) Env() *Env { return &g.env }
 
-// CloseFD closes a descriptor that Env.OpenFD has opened.
+// OpenFD opens a file name as Env.OpenFD does.
+func (g *Graph) OpenFD(name string, flags int, mode uint32) (int, error) {
+	if fn := g.env.OpenFD; fn != nil {
+		return fn(name, flags, mode)
+	}
+	return unix.Open(name, flags, mode)
+}
+
+// CloseFD closes a descriptor that OpenFD has opened.
 func (g *Graph) CloseFD(fd int) error {
 	if fn := g.env.CloseFD; fn != nil {
 		return fn(fd)

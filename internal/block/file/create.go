@@ -37,16 +37,9 @@ func create(ctx context.Context, g *block.Graph, opts any) error {
 	if o.Preallocation != nil {
 		p, _ = block.ParsePrealloc(string(*o.Preallocation)) // its values have been checked
 	}
-	flags := unix.O_RDWR | unix.O_CREAT | unix.O_CLOEXEC
-	var fd int
-	var err error
-	if fn := g.Env().OpenFD; fn != nil {
-		fd, err = fn(o.Filename, flags, 0o644)
-	} else {
-		fd, err = unix.Open(o.Filename, flags, 0o644)
-	}
+	fd, err := g.OpenFD(o.Filename, unix.O_RDWR|unix.O_CREAT|unix.O_CLOEXEC, 0o644)
 	if err != nil {
-		return &block.Error{Kind: block.KindIO, Text: "Could not create '" + o.Filename + "': " + block.ErrorText(err), Err: err}
+		return ioError("Could not create '"+o.Filename+"'", err)
 	}
 	defer func() { _ = g.CloseFD(fd) }()
 	var l locker
@@ -60,7 +53,7 @@ func create(ctx context.Context, g *block.Graph, opts any) error {
 	l.commit()
 	defer l.release()
 	if err := unix.Ftruncate(fd, 0); err != nil {
-		return &block.Error{Kind: block.KindIO, Text: "Could not empty '" + o.Filename + "': " + block.ErrorText(err), Err: err}
+		return ioError("Could not empty '"+o.Filename+"'", err)
 	}
 	if o.NoCOW != nil && *o.NoCOW {
 		setNoCOW(fd)

@@ -83,7 +83,7 @@ func (f *file) openHandle(o *Options, s block.Settings) (*handle, error) {
 	if f.kind == cdrom {
 		flags |= unix.O_NONBLOCK // a drive without a medium opens, too
 	}
-	fd, err := f.openFD(o.Filename, flags)
+	fd, err := f.graph.OpenFD(o.Filename, flags, 0)
 	if err != nil {
 		if err == unix.EINVAL && s.Direct {
 			return nil, block.Errorf(block.KindUnsupported, "Could not open '%s': its file system does not support O_DIRECT (cache=none, cache.direct=on): %w", o.Filename, err)
@@ -100,13 +100,6 @@ func (f *file) openHandle(o *Options, s block.Settings) (*handle, error) {
 		return nil, err
 	}
 	return h, nil
-}
-
-func (f *file) openFD(name string, flags int) (int, error) {
-	if fn := f.graph.Env().OpenFD; fn != nil {
-		return fn(name, flags, 0)
-	}
-	return unix.Open(name, flags, 0)
 }
 
 func (h *handle) examine(k kind, name string) error {
@@ -190,7 +183,7 @@ func (f *file) Info() block.Info {
 	} else if h.blockDev {
 		i.AllocatedBytes = 0
 	}
-	i.CanWriteZeroes = f.noOp.Load()&noPunch == 0 && !h.blockDev
+	i.CanWriteZeroes = !f.lacks(noPunch) && !h.blockDev
 	return i
 }
 

@@ -3,7 +3,6 @@
 package file
 
 import (
-	"fmt"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -102,5 +101,10 @@ func (o *Options) aio() AIO {
 }
 
 func openError(name string, err error) error {
-	return &block.Error{Kind: block.KindIO, Text: fmt.Sprintf("Could not open '%s': %s", name, block.ErrorText(err)), Err: err}
+	return ioError("Could not open '"+name+"'", err)
+}
+
+// ioError is what says that the host has refused something.
+func ioError(what string, err error) error {
+	return &block.Error{Kind: block.KindIO, Text: what + ": " + block.ErrorText(err), Err: err}
 }

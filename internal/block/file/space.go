@@ -145,7 +145,7 @@ func preallocate(ctx context.Context, fd int, old, size int64, p block.Prealloc)
 	case block.PreallocFalloc:
 		if size > old {
 			if err := fallocate(fd, 0, old, size-old); err != nil {
-				return &block.Error{Kind: block.KindIO, Text: "Could not preallocate data: " + block.ErrorText(err), Err: err}
+				return ioError("Could not preallocate data", err)
 			}
 		}
 	case block.PreallocFull:
@@ -156,16 +156,16 @@ func preallocate(ctx context.Context, fd int, old, size int64, p block.Prealloc)
 			p, _ := block.Zeroes(int(min(size-off, 1<<20))).Single()
 			n, err := unix.Pwrite(fd, p, off)
 			if err != nil && err != unix.EINTR {
-				return &block.Error{Kind: block.KindIO, Text: "Could not write zeros for preallocation: " + block.ErrorText(err), Err: err}
+				return ioError("Could not write zeros for preallocation", err)
 			}
 			off += int64(max(n, 0))
 		}
 		if err := unix.Fdatasync(fd); err != nil {
-			return &block.Error{Kind: block.KindIO, Text: "Could not flush file to disk: " + block.ErrorText(err), Err: err}
+			return ioError("Could not flush file to disk", err)
 		}
 	}
 	if err := unix.Ftruncate(fd, size); err != nil {
-		return &block.Error{Kind: block.KindIO, Text: "Failed to resize file: " + block.ErrorText(err), Err: err}
+		return ioError("Failed to resize file", err)
 	}
 	return nil
 }
