@@ -159,7 +159,7 @@ func (g *Graph) ReplaceNode(from, to *Node, skip func(*Child) bool) error {
 // SetBacking makes to the backing file of n, or nothing when to is nil. n is
 // drained by the caller; its image file is not touched (BackingChanger does that).
 func (g *Graph) SetBacking(n, to *Node) error {
-	c := n.cow()
+	c := n.BackingChild()
 	switch {
 	case c == nil && to == nil:
 		return nil

@@ -172,7 +172,7 @@ func (n *Node) flush() error {
 	want := n.gen.Load()
 	n.flushMu.Lock()
 	defer n.flushMu.Unlock()
-	if n.set.ReadOnly || n.flushed.Load() >= want && want > 0 {
+	if n.set.ReadOnly || n.flushed >= want && want > 0 {
 		return nil
 	}
 	want = n.gen.Load()
@@ -197,7 +197,7 @@ func (n *Node) flush() error {
 			}
 		}
 	}
-	n.flushed.Store(want)
+	n.flushed = want
 	return nil
 }
 

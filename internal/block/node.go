@@ -35,8 +35,8 @@ type Node struct {
 	length  atomic.Int64
 	trk     tracker
 	gen     atomic.Uint64 // counts writes
-	flushMu sync.Mutex    // held over the driver's Flush
-	flushed atomic.Uint64 // gen as of the last flush that went well
+	flushMu sync.Mutex    // held over the driver's Flush; guards flushed
+	flushed uint64        // gen as of the last flush that went well
 
 	threshold atomic.Int64 // of write offsets, 0: none
 	maxWrite  atomic.Int64 // the highest offset written to
@@ -137,7 +137,7 @@ func (n *Node) Child(name string) *Child {
 
 // Backing returns the backing file's node, or nil.
 func (n *Node) Backing() *Node {
-	if c := n.cow(); c != nil {
+	if c := n.BackingChild(); c != nil {
 		return c.Node()
 	}
 	return nil
@@ -146,15 +146,6 @@ func (n *Node) Backing() *Node {
 // BackingChild returns the edge to the backing file, or nil. It may be called from
 // requests: the edge changes under drain only.
 func (n *Node) BackingChild() *Child { return n.backing.Load() }
-
-func (n *Node) cow() *Child {
-	for _, c := range n.children {
-		if c.role&RoleCOW != 0 {
-			return c
-		}
-	}
-	return nil
-}
 
 func (n *Node) filtered() *Child {
 	for _, c := range n.children {

@@ -79,7 +79,7 @@ func (n *Node) status(off, size int64, want StatusFlags) (Status, error) {
 			}
 		}
 	}
-	if st.Flags&(StatusAllocated|StatusZero) == 0 && n.cow() == nil {
+	if st.Flags&(StatusAllocated|StatusZero) == 0 && n.BackingChild() == nil {
 		// There is nothing that it could come from.
 		if i, ok := n.drv.(Informer); ok && i.Info().UnallocZero {
 			st.Flags |= StatusZero
