@@ -351,14 +351,7 @@ func (p backendParent) DrainBegin(*Child) {
 	}
 }
 
-func (p backendParent) DrainWait(ctx context.Context, _ *Child) error {
-	for _, q := range p.b.queues {
-		if err := q.Wait(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (p backendParent) DrainWait(ctx context.Context, _ *Child) error { return p.b.Wait(ctx) }
 
 func (p backendParent) DrainEnd(*Child) {
 	if t := p.b.Throttle(); t != nil {

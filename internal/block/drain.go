@@ -53,7 +53,7 @@ func (n *Node) drainWait(ctx context.Context) error {
 	if d, ok := n.drv.(Drainer); ok {
 		d.DrainWait()
 	}
-	return n.trk.waitIdleContext(ctx)
+	return n.trk.waitIdle(ctx)
 }
 
 func (n *Node) drainEnd() {

@@ -1,6 +1,7 @@
 package block
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"sync"
@@ -180,11 +181,16 @@ func (n *Node) Unref() {
 
 func (n *Node) close() {
 	traceClose.Emit(n.Name())
-	n.trk.waitIdle()
+	_ = n.trk.waitIdle(context.Background()) // it cannot end early
+	if n.drv != nil && n.writable() {
+		_ = n.flush() // nobody is left to hear of it
+	}
+	n.discard()
+}
+
+// discard ends a node that nothing is under way on: closed, or not opened whole.
+func (n *Node) discard() {
 	if n.drv != nil {
-		if !n.set.ReadOnly && !n.inactive {
-			_ = n.flush() // nobody is left to hear of it
-		}
 		n.drv.Close()
 	}
 	n.graph.forget(n)

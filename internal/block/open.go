@@ -230,17 +230,6 @@ func (n *Node) refreshLimits() error {
 	return nil
 }
 
-// discard undoes a failed opening.
-func (n *Node) discard() {
-	if n.drv != nil {
-		n.drv.Close()
-	}
-	n.graph.forget(n)
-	for i := len(n.children) - 1; i >= 0; i-- {
-		n.graph.detach(n.children[i])
-	}
-}
-
 // text is an error's text as C programs have it.
 func text(err error) string {
 	var path *os.PathError

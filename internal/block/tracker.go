@@ -87,17 +87,8 @@ func (t *tracker) end(r *tracked) {
 	t.mu.Unlock()
 }
 
-func (t *tracker) waitIdle() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for t.count > 0 {
-		t.waiting++
-		t.changed.Wait()
-		t.waiting--
-	}
-}
-
-func (t *tracker) waitIdleContext(ctx context.Context) error {
+// waitIdle returns when no request is under way, or early when ctx ends.
+func (t *tracker) waitIdle(ctx context.Context) error {
 	t.mu.Lock()
 	idle := t.count == 0
 	t.mu.Unlock()
