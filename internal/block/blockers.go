@@ -63,8 +63,8 @@ func (n *Node) Blocked(op Operation) error {
 // shownName is the name of the device that the node is the root of, or its own.
 func (n *Node) shownName() string {
 	for _, c := range n.Parents() {
-		if p, ok := c.parent.(backendParent); ok && p.b.name != "" {
-			return p.b.name
+		if b := BackendOf(c); b != nil && b.name != "" {
+			return b.name
 		}
 	}
 	return n.name

@@ -68,7 +68,7 @@ type Truncater interface {
 
 // RangeCopier copies within the host's storage. The source is asked: a driver
 // whose data is a child's passes it on (Child.CopyRangeTo), the protocol at the
-// bottom has the target say where the data goes (ResolveCopyTarget) and copies.
+// bottom has the target say where the data goes (Node.CopyTo) and copies.
 type RangeCopier interface {
 	CopyRange(srcOff int64, dst *Node, dstOff, n int64, f Flags) error
 }

@@ -106,8 +106,8 @@ func (n *Node) PublishCorrupted(msg string, offset, size int64, fatal bool) {
 	ev.NodeName = &name
 	for p := n; p != nil && ev.Device == ""; p = p.firstParentNode() {
 		for _, c := range p.Parents() {
-			if bp, ok := c.parent.(backendParent); ok && ev.Device == "" {
-				ev.Device = bp.b.name
+			if b := BackendOf(c); b != nil && ev.Device == "" {
+				ev.Device = b.name
 			}
 		}
 	}
