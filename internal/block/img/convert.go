@@ -78,10 +78,7 @@ func convert(t *tool) (code int, err error) {
 		}
 	}()
 	if !t.opts.has("n") {
-		keys, err := t.opts.creation()
-		if err != nil {
-			return 1, err
-		}
+		keys := t.opts.creation()
 		keys.Set("size", fmt.Sprint(from.Length()))
 		_, statErr := os.Lstat(dst)
 		made = errors.Is(statErr, os.ErrNotExist)
@@ -155,7 +152,7 @@ func commit(t *tool) (int, error) {
 	if err := t.graph.SetReadOnly(t.context(), base, false); err != nil {
 		return 1, err
 	}
-	to, err := t.use(base, block.PermRead|block.PermWrite|block.PermResize)
+	to, err := t.use(base, readWrite)
 	if err != nil {
 		return 1, err
 	}

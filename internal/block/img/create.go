@@ -1,7 +1,6 @@
 package img
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -46,15 +45,12 @@ func create(t *tool) (int, error) {
 	if typ == nil {
 		return 1, say(fmt.Errorf("Unknown file format '%s'", format))
 	}
-	keys, err := t.opts.creation()
-	if err != nil {
-		return 1, err
+	keys := t.opts.creation()
+	if t.opts.has("b") {
+		keys.Set("backing_file", t.opts.get("b"))
 	}
-	if b := t.opts.text("b"); b != nil {
-		keys.Set("backing_file", *b)
-	}
-	if f := t.opts.text("F"); f != nil {
-		keys.Set("backing_fmt", *f)
+	if t.opts.has("F") {
+		keys.Set("backing_fmt", t.opts.get("F"))
 	}
 	if len(t.opts.args) == 2 {
 		size, err := parseSize(t.opts.args[1])
@@ -75,7 +71,7 @@ func create(t *tool) (int, error) {
 		}
 	}
 	describe(t, name, format, typ, keys)
-	if err := t.graph.CreateImage(context.Background(), format, name, keys, qmp.Keyval); err != nil {
+	if err := t.graph.CreateImage(t.context(), format, name, keys, qmp.Keyval); err != nil {
 		return 1, say(err)
 	}
 	return 0, nil
@@ -107,7 +103,7 @@ func (t *tool) completeBacking(name string, typ *block.Type, keys *qmp.Object) e
 	}
 	opts := &qmp.Object{}
 	opts.Add("driver", f)
-	n, err := t.graph.OpenImage(context.Background(), full, opts, qmp.Keyval, block.Settings{ReadOnly: true})
+	n, err := t.graph.OpenImage(t.context(), full, opts, qmp.Keyval, block.Settings{ReadOnly: true})
 	if err != nil {
 		return fmt.Errorf("Could not open backing image: %w", err)
 	}
@@ -177,7 +173,7 @@ func resize(t *tool) (int, error) {
 	case n < old && !t.opts.has("shrink"):
 		return 1, errors.New("Use the --shrink option to perform a shrink operation: it deletes all data beyond the image's new end")
 	}
-	if err := i.node.Truncate(context.Background(), n, true, pre, 0); err != nil {
+	if err := i.node.Truncate(t.context(), n, true, pre, 0); err != nil {
 		return 1, err
 	}
 	if err := i.node.Flush(); err != nil {

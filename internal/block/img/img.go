@@ -34,15 +34,6 @@ type tool struct {
 	graph    *block.Graph
 }
 
-// codeError is an error with an exit status of its own.
-type codeError struct {
-	code int
-	error
-}
-
-// Unwrap returns the error itself.
-func (e codeError) Unwrap() error { return e.error }
-
 // Main runs the tool and returns its exit status. name is what the user calls it.
 func Main(name string, args []string, out, errs io.Writer) int {
 	if len(args) == 0 {
@@ -79,10 +70,6 @@ func Main(name string, args []string, out, errs io.Writer) int {
 		fmt.Fprintf(errs, "%s: %v\n", name, err)
 		if code == 0 {
 			code = 1
-		}
-		var coded codeError
-		if errors.As(err, &coded) {
-			code = coded.code
 		}
 	}
 	return code

@@ -1,7 +1,7 @@
 package img
 
 import (
-	"context"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -54,7 +54,7 @@ func (t *tool) open(name, format string, set block.Settings, perm block.Perm) (*
 	if t.opts.has("U") || t.opts.has("force-share") {
 		set.ForceShare = true
 	}
-	n, err := t.graph.OpenImage(context.Background(), name, opts, mode, set)
+	n, err := t.graph.OpenImage(t.context(), name, opts, mode, set)
 	if err != nil {
 		return nil, fmt.Errorf("Could not open '%s': %w", t.called(name), plain(name, err))
 	}
@@ -72,7 +72,7 @@ func (t *tool) called(name string) string {
 // plain takes what the message would say twice from an error.
 func plain(name string, err error) error {
 	if text, ok := strings.CutPrefix(err.Error(), "Could not open '"+name+"': "); ok {
-		return fmt.Errorf("%s", text)
+		return errors.New(text)
 	}
 	return err
 }

@@ -28,15 +28,6 @@ func (o *options) get(name string) string {
 	return ""
 }
 
-// text returns an option's value, nil when it was not given.
-func (o *options) text(name string) *string {
-	if !o.has(name) {
-		return nil
-	}
-	v := o.get(name)
-	return &v
-}
-
 // json reports whether the output is to be JSON.
 func (o *options) json() (bool, error) {
 	switch v := o.get("output"); v {
@@ -139,12 +130,12 @@ func parse(c *command, args []string) (options, error) {
 }
 
 // creation returns the keys of -o options, as text.
-func (o *options) creation() (*qmp.Object, error) {
+func (o *options) creation() *qmp.Object {
 	keys := &qmp.Object{}
 	for _, text := range o.values["o"] {
 		for _, it := range option.Parse(text, "") {
 			keys.Set(it.Key, it.Value)
 		}
 	}
-	return keys, nil
+	return keys
 }
