@@ -90,10 +90,7 @@ func convert(t *tool) (code int, err error) {
 	if set, err = cache(t.opts.get("t"), block.Settings{NoFlush: true, Unmap: true}); err != nil {
 		return 1, err
 	}
-	images := t.opts.values["image-opts"]
-	delete(t.opts.values, "image-opts") // they are the source's
-	to, err := t.open(dst, format, set, readWrite)
-	t.opts.values["image-opts"] = images
+	to, err := t.openFile(dst, format, set, readWrite)
 	if err != nil {
 		return 1, err
 	}

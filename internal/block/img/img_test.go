@@ -95,6 +95,13 @@ compare b.qcow2 a.qcow2
 rebase -u -b none.qcow2 -F raw b.qcow2
 info b.qcow2
 rebase -u -b base.qcow2 -F qcow2 b.qcow2
+create -q -f qcow2 -b base.qcow2 -F qcow2 d.qcow2
+rebase --image-opts -b a.qcow2 -F qcow2 driver=qcow2,file.filename=d.qcow2
+info d.qcow2
+compare d.qcow2 base.qcow2
+convert --image-opts -O raw driver=qcow2,file.filename=d.qcow2 d.raw
+compare -f qcow2 -F raw d.qcow2 d.raw
+!info --image-opts driver=qcow2,file.filename=none
 commit b.qcow2
 map --output=json b.qcow2
 convert -O qcow2 -c b.qcow2 c.qcow2

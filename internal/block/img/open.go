@@ -28,23 +28,34 @@ type image struct {
 	node *block.Node
 }
 
-// open opens an image to be used with perm. format is "" to guess.
-func (t *tool) open(name, format string, set block.Settings, perm block.Perm) (*image, error) {
-	opts := &qmp.Object{}
-	mode := qmp.Keyval
-	if t.opts.has("image-opts") {
-		kv, err := option.ParseValue(name, "")
-		if err != nil {
-			return nil, err
-		}
-		o, ok := qmp.ToAny(kv.Doc.Root()).(*qmp.Object)
-		if !ok {
-			return nil, fmt.Errorf("--image-opts wants options, not '%s'", name)
-		}
-		if opts, name = o, ""; kv.JSON {
-			mode = qmp.JSON
-		}
+// open opens the image that an argument names, or describes (--image-opts), to be
+// used with perm. format is "" to guess.
+func (t *tool) open(arg, format string, set block.Settings, perm block.Perm) (*image, error) {
+	if !t.opts.has("image-opts") {
+		return t.openFile(arg, format, set, perm)
 	}
+	kv, err := option.ParseValue(arg, "")
+	if err != nil {
+		return nil, err
+	}
+	opts, ok := qmp.ToAny(kv.Doc.Root()).(*qmp.Object)
+	if !ok {
+		return nil, fmt.Errorf("--image-opts wants options, not '%s'", arg)
+	}
+	mode := qmp.Keyval
+	if kv.JSON {
+		mode = qmp.JSON
+	}
+	return t.openAs(arg, "", format, opts, mode, set, perm)
+}
+
+// openFile is open for what is a name whatever the arguments are.
+func (t *tool) openFile(name, format string, set block.Settings, perm block.Perm) (*image, error) {
+	return t.openAs(name, name, format, &qmp.Object{}, qmp.Keyval, set, perm)
+}
+
+// openAs opens the image of a name and options, which the user calls called.
+func (t *tool) openAs(called, name, format string, opts *qmp.Object, mode qmp.Mode, set block.Settings, perm block.Perm) (*image, error) {
 	if format != "" {
 		opts.Set("driver", format)
 	}
@@ -56,17 +67,10 @@ func (t *tool) open(name, format string, set block.Settings, perm block.Perm) (*
 	}
 	n, err := t.graph.OpenImage(t.context(), name, opts, mode, set)
 	if err != nil {
-		return nil, fmt.Errorf("Could not open '%s': %w", t.called(name), plain(name, err))
+		return nil, fmt.Errorf("Could not open '%s': %w", called, plain(name, err))
 	}
 	defer n.Unref() // the drive has its own
 	return t.use(n, perm)
-}
-
-func (t *tool) called(name string) string {
-	if name == "" && len(t.opts.args) > 0 {
-		return t.opts.args[0]
-	}
-	return name
 }
 
 // plain takes what the message would say twice from an error.

@@ -59,7 +59,7 @@ func (t *tool) pull(i *image, back, format string) error {
 		if err != nil {
 			return err
 		}
-		if fresh, err = t.open(full, format, block.Settings{}, block.PermRead); err != nil {
+		if fresh, err = t.openFile(full, format, block.Settings{}, block.PermRead); err != nil {
 			return fmt.Errorf("Could not open new backing file '%s': %w", back, err)
 		}
 		defer fresh.Close()
