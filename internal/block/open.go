@@ -74,7 +74,7 @@ func (a *OpenArgs) chainFor(role Role) []string {
 // OpenNamed opens the image that another image (relative) refers to by name and
 // makes it a child: an external data file, an extent. Its format is raw, not guessed.
 func (a *OpenArgs) OpenNamed(name, file string, relative *Node, role Role) (*Child, error) {
-	full, err := resolve(relative.fileName(), file)
+	full, err := ResolveName(relative.fileName(), file)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (a *OpenArgs) OpenBacking(ref *RefOrNull, file, format string) (*Child, err
 		return nil, nil
 	}
 	own := a.Node.fileName()
-	full, err := resolve(own, file)
+	full, err := ResolveName(own, file)
 	if err != nil {
 		return nil, err
 	}

@@ -103,8 +103,9 @@ func (n *Node) checkRawHeader(off int64, v Vec) error {
 // Guessed reports whether the format was guessed to be raw; -drive warns of it.
 func (n *Node) Guessed() bool { return n.guardRaw }
 
-// resolve returns the name of a backing file, which is relative to its image.
-func resolve(image, file string) (string, error) {
+// ResolveName returns the full name of what an image calls file: a backing file,
+// which is relative to it.
+func ResolveName(image, file string) (string, error) {
 	if file == "" || strings.HasPrefix(file, "/") {
 		return file, nil
 	}
@@ -122,7 +123,7 @@ func resolve(image, file string) (string, error) {
 
 // ResolveBacking returns the full name of a backing file that an image of this
 // node's name calls file.
-func (n *Node) ResolveBacking(file string) (string, error) { return resolve(n.fileName(), file) }
+func (n *Node) ResolveBacking(file string) (string, error) { return ResolveName(n.fileName(), file) }
 
 // fileName returns what FileName does.
 func (n *Node) fileName() string {

@@ -97,9 +97,9 @@ func (t *tool) completeBacking(name string, typ *block.Type, keys *qmp.Object) e
 	if back == name {
 		return errors.New("Error: Trying to create an image with the same filename as the backing file")
 	}
-	full := back
-	if i := strings.LastIndexByte(name, '/'); i >= 0 && !strings.HasPrefix(back, "/") && !strings.Contains(back, ":") {
-		full = name[:i+1] + back
+	full, err := block.ResolveName(name, back)
+	if err != nil {
+		return err
 	}
 	opts := &qmp.Object{}
 	opts.Add("driver", f)
