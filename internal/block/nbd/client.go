@@ -34,9 +34,6 @@ func (c *config) connect(ctx context.Context) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	if t, ok := conn.(*net.TCPConn); ok {
-		_ = t.SetNoDelay(true)
-	}
 	// What the server leaves unanswered ends with ctx.
 	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	defer stop()
@@ -61,7 +58,8 @@ func (c *config) connect(ctx context.Context) (*session, error) {
 // client is a connection that is made again when it is lost.
 type client struct {
 	config
-	delay time.Duration // for which requests wait for a new connection
+	delay  time.Duration // for which requests wait for a new connection
+	export wire.Export   // what the first connection promised
 
 	ctx    context.Context // ends when the client does
 	cancel context.CancelCauseFunc
@@ -72,7 +70,6 @@ type client struct {
 	cur     *session   // nil while there is none
 	expired bool       // requests do not wait any more
 	closed  bool
-	export  wire.Export // what the first connection promised
 }
 
 func newClient(cfg config, delay time.Duration, first *session) *client {

@@ -78,7 +78,6 @@ type session struct {
 
 	free  chan int      // slots
 	ended chan struct{} // closed when the reader has returned
-	why   error         // set before that
 
 	mu    sync.Mutex // guards dead, and who a slot belongs to
 	dead  bool
@@ -178,14 +177,11 @@ func (s *session) sendCopy(v block.Vec) error {
 // read is the reader: it takes replies until the connection ends, and then ends
 // all requests.
 func (s *session) read() {
-	var err error
-	for err == nil {
-		err = s.readReply()
+	for s.readReply() == nil {
 	}
 	_ = s.conn.Close()
 	s.mu.Lock()
 	s.dead = true
-	s.why = err
 	for i := range s.slots {
 		if sl := &s.slots[i]; sl.busy {
 			sl.busy, sl.err = false, errLost
