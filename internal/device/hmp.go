@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"govmd/internal/object"
+	"govmd/internal/option"
 	"govmd/internal/qmp"
 )
 
@@ -111,20 +112,9 @@ func propertyText(kind string, v any) string {
 	case int64, uint64:
 		if kind == "size" {
 			n, _ := v.(uint64)
-			return fmt.Sprintf("%d (%s)", n, sizeText(n))
+			return fmt.Sprintf("%d (%s)", n, option.SizeText(n))
 		}
 		return fmt.Sprintf("%d (0x%x)", v, v)
 	}
 	return fmt.Sprint(v)
-}
-
-// sizeText shows a number of bytes in the largest unit that has no fraction of
-// more than three digits.
-func sizeText(n uint64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
-	v, i := float64(n), 0
-	for v >= 1000 && i < len(units)-1 {
-		v, i = v/1024, i+1
-	}
-	return fmt.Sprintf("%.3g %s", v, units[i])
 }

@@ -300,3 +300,13 @@ func FuzzParse(f *testing.F) {
 		Nearest(text, []string{"machine", implied})
 	})
 }
+
+func TestSizeText(t *testing.T) {
+	for n, want := range map[uint64]string{
+		0: "0 B", 999: "999 B", 1024: "1 KiB", 200704: "196 KiB", 16 << 20: "16 MiB", 1536 << 20: "1.5 GiB", 1 << 40: "1 TiB",
+	} {
+		if got := SizeText(n); got != want {
+			t.Errorf("%d bytes are %s, want %s", n, got, want)
+		}
+	}
+}

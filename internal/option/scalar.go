@@ -10,6 +10,7 @@ package option
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"math/bits"
 	"strconv"
@@ -153,6 +154,17 @@ func ParseSizeIn(s string, unit byte) (uint64, error) {
 		return 0, ErrRange
 	}
 	return size, nil
+}
+
+// SizeText returns a number of bytes as people are shown it, in the unit of which
+// there are less than 1000: "16 MiB".
+func SizeText(n uint64) string {
+	units := []string{"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+	v, i := float64(n), 0
+	for v >= 1000 && i < len(units)-1 {
+		v, i = v/1024, i+1
+	}
+	return fmt.Sprintf("%.3g %s", v, units[i])
 }
 
 func hexSize(s string, unit byte) (uint64, error) {

@@ -7,29 +7,17 @@ import (
 	"strings"
 	"time"
 
+	"govmd/internal/option"
 	"govmd/internal/qmp"
 	"govmd/internal/qmp/qjson"
 )
 
-// SizeText returns a number of bytes as people are shown it: "16 MiB".
-func SizeText(n int64) string {
-	units := []string{"", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"}
-	v, i := float64(n), 0
-	for ; v >= 1000 && i < len(units)-1; i++ {
-		v /= 1024
-	}
-	if n < 1000 {
-		return fmt.Sprintf("%d B", n)
-	}
-	return fmt.Sprintf("%.3g %sB", v, units[i])
-}
-
 // WriteImage shows an image as "info block -v" and "govmd img info" do.
 func WriteImage(w io.Writer, i *ImageInfo) {
-	fmt.Fprintf(w, "image: %s\nfile format: %s\nvirtual size: %s (%d bytes)\n", i.Filename, i.Format, SizeText(i.VirtualSize), i.VirtualSize)
+	fmt.Fprintf(w, "image: %s\nfile format: %s\nvirtual size: %s (%d bytes)\n", i.Filename, i.Format, option.SizeText(uint64(i.VirtualSize)), i.VirtualSize)
 	disk := "unavailable"
 	if i.ActualSize != nil {
-		disk = SizeText(*i.ActualSize)
+		disk = option.SizeText(uint64(*i.ActualSize))
 	}
 	fmt.Fprintf(w, "disk size: %s\n", disk)
 	if i.Encrypted != nil && *i.Encrypted {
@@ -74,7 +62,7 @@ func WriteSnapshots(w io.Writer, list []SnapshotInfo) {
 			count = fmt.Sprint(*s.ICount)
 		}
 		date := time.Unix(s.DateSec, 0).Format(time.DateTime)
-		fmt.Fprintf(w, "%-9s %-16s %8s%20s%13s%11s\n", s.ID, s.Name, SizeText(s.VMStateSize), date, text, count)
+		fmt.Fprintf(w, "%-9s %-16s %8s%20s%13s%11s\n", s.ID, s.Name, option.SizeText(uint64(s.VMStateSize)), date, text, count)
 	}
 }
 
