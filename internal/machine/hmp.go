@@ -9,7 +9,6 @@ import (
 	"govmd/internal/machine/accel"
 	"govmd/internal/memory"
 	"govmd/internal/qmp"
-	"govmd/internal/qmp/qjson"
 )
 
 // HumanCommands returns the human monitor's commands about vCPUs, guest memory and
@@ -19,25 +18,24 @@ func (m *Machine) HumanCommands() []qmp.HumanCommand {
 		qmp.HumanCommand{
 			Name: "nmi", Help: "inject an NMI", NoLane: true,
 			Run: func(ctx *qmp.Context, _ qmp.HumanArgs, _ io.Writer) error {
-				return m.viaQMP(ctx, "inject-nmi", func(*qjson.Builder) {})
+				return m.await(ctx, m.injectNMI)
 			},
 		},
 		qmp.HumanCommand{
 			Name: "memsave", Args: "val:l,size:i,filename:s", Params: "addr size file", NoLane: true,
 			Help: "save to disk virtual memory dump starting at 'addr' of size 'size'",
 			Run: func(ctx *qmp.Context, a qmp.HumanArgs, _ io.Writer) error {
-				return m.viaQMP(ctx, "memsave", func(b *qjson.Builder) {
-					saveArguments(b, a)
-					b.Key([]byte("cpu-index"))
-					b.Int(int64(ctx.CPU()))
-				})
+				cpu := int64(ctx.CPU())
+				args := &memsaveArgs{Val: a.Int("val", 0), Size: a.Int("size", 0), Filename: a.Str("filename"), CPUIndex: &cpu}
+				return m.await(ctx, func(done func(error)) { m.memsave(ctx, args, done) })
 			},
 		},
 		qmp.HumanCommand{
 			Name: "pmemsave", Args: "val:l,size:i,filename:s", Params: "addr size file", NoLane: true,
 			Help: "save to disk physical memory dump starting at 'addr' of size 'size'",
 			Run: func(ctx *qmp.Context, a qmp.HumanArgs, _ io.Writer) error {
-				return m.viaQMP(ctx, "pmemsave", func(b *qjson.Builder) { saveArguments(b, a) })
+				args := &pmemsaveArgs{Val: a.Int("val", 0), Size: a.Int("size", 0), Filename: a.Str("filename")}
+				return m.await(ctx, func(done func(error)) { m.pmemsave(args, done) })
 			},
 		},
 	)
@@ -53,36 +51,11 @@ func (m *Machine) InfoCommands() []qmp.HumanCommand {
 		m.Env.Memory.InfoCommands(slot), m.Env.InfoCommands(func() []*device.Bus { return m.buses }))
 }
 
-func saveArguments(b *qjson.Builder, a qmp.HumanArgs) {
-	b.Key([]byte("val"))
-	b.Int(a.Int("val", 0))
-	b.Key([]byte("size"))
-	b.Int(a.Int("size", 0))
-	b.Key([]byte("filename"))
-	b.String([]byte(a.Str("filename")))
-}
-
-// viaQMP carries out a command of the protocol for a human one that has no lane, and
-// waits for its end.
-func (m *Machine) viaQMP(ctx *qmp.Context, name string, members func(*qjson.Builder)) error {
-	c := ctx.Registry.LookupBytes([]byte(name))
-	if c == nil {
-		return qmp.CommandNotFound(name)
-	}
-	var b qjson.Builder
-	b.Begin(qjson.Object)
-	members(&b)
-	b.End()
-	doc := b.Finish()
+// await starts on the lane what a command of the protocol does too, for a human one
+// that has no lane, and waits for its end.
+func (m *Machine) await(ctx *qmp.Context, start func(done func(error))) error {
 	done := make(chan error, 1)
-	if err := m.Lane.Do(context.Background(), func() {
-		if !c.Async() {
-			_, err := c.Call(ctx, doc.Root(), qmp.JSON, nil)
-			done <- err
-			return
-		}
-		c.Start(ctx, doc.Root(), qmp.JSON, func(_ []byte, err error) { done <- err })
-	}); err != nil {
+	if err := m.Lane.Do(context.Background(), func() { start(func(err error) { done <- err }) }); err != nil {
 		return err
 	}
 	select {

@@ -47,7 +47,9 @@ func (m *Machine) hostCommands() []qmp.Command {
 		}) (qmp.None, error) {
 			return qmp.None{}, m.setCurrentCPU(c, a.Index)
 		}, qmp.Deprecated),
-		qmp.NewAsync("inject-nmi", func(_ *qmp.Context, _ *qmp.None, r *qmp.Reply[qmp.None]) { m.injectNMI(r) }),
+		qmp.NewAsync("inject-nmi", func(_ *qmp.Context, _ *qmp.None, r *qmp.Reply[qmp.None]) {
+			m.injectNMI(func(err error) { r.Finish(qmp.None{}, err) })
+		}),
 		qmp.New("rtc-reset-reinjection", func(*qmp.Context, *qmp.None) (qmp.None, error) {
 			if r := m.rtc(); r != nil {
 				r.ForgetMissed()
@@ -77,22 +79,22 @@ func machineInfos() []machineInfo {
 	return list
 }
 
-// injectNMI pulses LINT1 of every vCPU, as the NMI button of a PC does. vCPUs are
-// asked off the lane, as one may be long in coming.
-func (m *Machine) injectNMI(r *qmp.Reply[qmp.None]) {
+// injectNMI pulses LINT1 of every vCPU, as the NMI button of a PC does, and calls done
+// then. vCPUs are asked off the lane, as one may be long in coming.
+func (m *Machine) injectNMI(done func(error)) {
 	if len(m.cpus) == 0 {
-		r.Fail(qmp.Errorf("machine does not provide NMIs"))
+		done(qmp.Errorf("machine does not provide NMIs"))
 		return
 	}
 	cpus := slices.Clone(m.cpus)
 	m.queries.Go(func() {
 		for _, c := range cpus {
 			if err := c.do(pulseLINT1); err != nil {
-				r.Fail(err)
+				done(err)
 				return
 			}
 		}
-		r.Return(qmp.None{})
+		done(nil)
 	})
 }
 

@@ -36,34 +36,44 @@ const pageSize = 4096 // of address translation
 func (m *Machine) memsaveCommands() []qmp.Command {
 	return []qmp.Command{
 		qmp.NewAsync("memsave", func(c *qmp.Context, a *memsaveArgs, r *qmp.Reply[qmp.None]) {
-			cpu, err := m.cpuArg(c, a.CPUIndex)
-			if err == nil {
-				err = checkSize(a.Size)
-			}
-			if err != nil {
-				r.Fail(err)
-				return
-			}
-			m.queries.Go(func() {
-				r.Finish(qmp.None{}, m.saveMemory(a.Filename, uint64(a.Val), uint64(a.Size), pageSize, func(addr uint64, p []byte) error {
-					at, err := cpu.physical(addr)
-					if err != nil {
-						return err
-					}
-					return m.readSaved(at, p)
-				}))
-			})
+			m.memsave(c, a, func(err error) { r.Finish(qmp.None{}, err) })
 		}),
 		qmp.NewAsync("pmemsave", func(_ *qmp.Context, a *pmemsaveArgs, r *qmp.Reply[qmp.None]) {
-			if err := checkSize(a.Size); err != nil {
-				r.Fail(err)
-				return
-			}
-			m.queries.Go(func() {
-				r.Finish(qmp.None{}, m.saveMemory(a.Filename, uint64(a.Val), uint64(a.Size), saveChunk, m.readSaved))
-			})
+			m.pmemsave(a, func(err error) { r.Finish(qmp.None{}, err) })
 		}),
 	}
+}
+
+// memsave calls done when memory as a vCPU sees it has been saved.
+func (m *Machine) memsave(c *qmp.Context, a *memsaveArgs, done func(error)) {
+	cpu, err := m.cpuArg(c, a.CPUIndex)
+	if err == nil {
+		err = checkSize(a.Size)
+	}
+	if err != nil {
+		done(err)
+		return
+	}
+	m.queries.Go(func() {
+		done(m.saveMemory(a.Filename, uint64(a.Val), uint64(a.Size), pageSize, func(addr uint64, p []byte) error {
+			at, err := cpu.physical(addr)
+			if err != nil {
+				return err
+			}
+			return m.readSaved(at, p)
+		}))
+	})
+}
+
+// pmemsave calls done when physical memory has been saved.
+func (m *Machine) pmemsave(a *pmemsaveArgs, done func(error)) {
+	if err := checkSize(a.Size); err != nil {
+		done(err)
+		return
+	}
+	m.queries.Go(func() {
+		done(m.saveMemory(a.Filename, uint64(a.Val), uint64(a.Size), saveChunk, m.readSaved))
+	})
 }
 
 // readSaved reads guest memory as QEMU saves it: what is not mapped is zero.
