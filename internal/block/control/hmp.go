@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 
 	"govmd/internal/block"
 	"govmd/internal/qmp"
@@ -33,11 +32,9 @@ func (c *Control) InfoCommands() []qmp.HumanCommand {
 }
 
 // completeDrive completes the name of a drive.
-func (c *Control) completeDrive(_ *qmp.Context, words []string) (list []string) {
+func (c *Control) completeDrive(*qmp.Context, []string) (list []string) {
 	for _, b := range c.graph.Backends() {
-		if strings.HasPrefix(b.Name(), words[len(words)-1]) && b.Name() != "" {
-			list = append(list, b.Name())
-		}
+		list = append(list, b.Name())
 	}
 	return list
 }
