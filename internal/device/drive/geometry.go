@@ -21,11 +21,17 @@ func GeometryProps[T object.Object](get func(T) *Geometry) []object.Property {
 	}
 }
 
+// standard is the geometry of a disk of so many sectors of 512 bytes of which
+// nothing else is known: 16 heads and 63 sectors a track.
+func standard(sectors int64) Geometry {
+	return Geometry{Cylinders: uint32(min(max(sectors/(16*63), 2), maxCylinders)), Heads: 16, Sectors: 63}
+}
+
 // Complete checks what is configured against limits, and makes up what is not: a
-// disk of so many sectors of 512 bytes with 16 heads and 63 sectors a track.
+// disk of so many sectors of 512 bytes.
 func (g *Geometry) Complete(sectors int64, limits Geometry) error {
-	if g.Cylinders == 0 && g.Heads == 0 && g.Sectors == 0 {
-		*g = Geometry{Cylinders: uint32(min(max(sectors/(16*63), 2), 16383)), Heads: 16, Sectors: 63}
+	if *g == (Geometry{}) {
+		*g = standard(sectors)
 	}
 	switch {
 	case g.Cylinders < 1 || g.Cylinders > limits.Cylinders:

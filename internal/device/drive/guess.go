@@ -35,35 +35,38 @@ const (
 // Guess fills in a geometry that is not given at all: that of the disk's partition
 // table, if a drive can have it, or as many cylinders of 16 heads with 63 sectors
 // as there are. It returns the translation that firmware should use unless trans
-// says. It reads the disk, and runs on the lane.
+// says. It reads the disk when
+// it has to, and runs on the lane.
 func (g *Geometry) Guess(q *block.Queue, size int64, trans Translation) Translation {
-	given := *g != Geometry{}
-	sectors := size / 512
-	std := Geometry{Cylinders: uint32(min(max(sectors/(16*63), 2), maxCylinders)), Heads: 16, Sectors: 63}
 	auto := TransNone
-	switch table := fromPartitions(q, size); {
-	case given:
+	if *g != (Geometry{}) {
 		if g.Cylinders > 1024 {
 			auto = TransLBA
 		}
-	case table.Cylinders == 0: // no table
-		*g = std
-		if g.Cylinders > 1024 {
-			auto = TransLBA
-		}
-	case table.Heads > maxHeads: // it is in terms of a geometry that was translated
-		*g = std
-		auto = TransLBA
-		if g.Cylinders*g.Heads <= 131072 {
-			auto = TransLarge
-		}
-	default:
-		*g = table
+	} else {
+		auto = g.guess(q, size)
 	}
 	if trans == TransAuto || trans == "" {
 		return auto
 	}
 	return trans
+}
+
+func (g *Geometry) guess(q *block.Queue, size int64) Translation {
+	table := fromPartitions(q, size)
+	switch *g = standard(size / 512); {
+	case table.Cylinders == 0: // no table
+		if g.Cylinders > 1024 {
+			return TransLBA
+		}
+	case table.Heads <= maxHeads:
+		*g = table
+	case g.Cylinders*g.Heads <= 131072: // the table is in terms of a geometry that was translated
+		return TransLarge
+	default:
+		return TransLBA
+	}
+	return TransNone
 }
 
 // fromPartitions takes the geometry from the ends of the partitions, which are on
