@@ -90,8 +90,7 @@ func ErrorProps[T object.Object](get func(T) *Conf) []object.Property {
 
 // BootIndexProp is the property of what firmware can start from.
 func BootIndexProp[T object.Object](get func(T) *Conf) object.Property {
-	p := object.Int("bootindex", func(d T) *int32 { return &get(d).BootIndex }, -1, "")
-	return p
+	return object.Int("bootindex", func(d T) *int32 { return &get(d).BootIndex }, -1, "")
 }
 
 // SerialProp is the property of what has a serial number.
@@ -169,17 +168,7 @@ func (c *Conf) claim(b *block.Backend, n Needs) error {
 	if b.ReadOnly() && n.CannotRO && !n.ReadOnly {
 		return errors.New("Block node is read-only")
 	}
-	perm, shared := block.PermRead, block.PermRead|block.PermUnchanged
-	if !n.ReadOnly && !b.ReadOnly() {
-		perm |= block.PermWrite
-	}
-	if n.Resizable {
-		shared |= block.PermResize
-	}
-	if c.ShareRW {
-		shared |= block.PermWrite
-	}
-	if err := b.SetPerms(perm, shared); err != nil {
+	if err := c.SetPerms(b, !n.ReadOnly && !b.ReadOnly(), n); err != nil {
 		return err
 	}
 	p := b.Policy()
@@ -190,12 +179,26 @@ func (c *Conf) claim(b *block.Backend, n Needs) error {
 		p.Write = block.OnError(c.WError)
 	}
 	b.SetPolicy(p)
-	if c.WriteCache != object.Auto && c.WriteCache != "" {
-		b.SetWriteCache(c.WriteCache == object.On)
-	}
+	b.SetWriteCache(choose(c.WriteCache, b.WriteCache()))
 	invalid, failed := b.Stats().Accounting()
 	b.Stats().SetAccounting(choose(c.AcctInvalid, invalid), choose(c.AcctFailed, failed))
 	return nil
+}
+
+// SetPerms says whether the device writes to its medium, and lets others do what the
+// properties say.
+func (c *Conf) SetPerms(b *block.Backend, write bool, n Needs) error {
+	perm, shared := block.PermRead, block.PermRead|block.PermUnchanged
+	if write {
+		perm |= block.PermWrite
+	}
+	if n.Resizable {
+		shared |= block.PermResize
+	}
+	if c.ShareRW {
+		shared |= block.PermWrite
+	}
+	return b.SetPerms(perm, shared)
 }
 
 func choose(v object.OnOffAuto, def bool) bool {

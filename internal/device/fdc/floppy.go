@@ -76,6 +76,9 @@ func (b bus) DeviceAddress(d device.Device) string { return strconv.Itoa(int(d.(
 // Full reports whether there is no place left.
 func (b bus) Full() bool { return b.c.places[0] != nil && b.c.places[1] != nil }
 
+// needs is what a floppy drive demands of its drive.
+var needs = drive.Needs{Empty: true}
+
 // Realize implements device.Device.
 func (f *Floppy) Realize() (err error) {
 	if f.kind == DriveAuto {
@@ -84,7 +87,7 @@ func (f *Floppy) Realize() (err error) {
 	if f.kind == DriveNone {
 		return errors.New("a floppy drive of type 'none' is no drive: leave it out")
 	}
-	f.backend, err = f.conf.Open(&f.Base, f, drive.Needs{Empty: true})
+	f.backend, err = f.conf.Open(&f.Base, f, needs)
 	if err != nil {
 		return err
 	}
@@ -160,17 +163,10 @@ func (f *Floppy) MediumResized() {}
 
 // MediumChanged implements block.Device.
 func (f *Floppy) MediumChanged(present bool) {
-	writable := false
-	perm, shared := block.PermRead, block.PermRead|block.PermUnchanged
-	if f.conf.ShareRW {
-		shared |= block.PermWrite
-	}
-	if present && !f.backend.ReadOnly() {
-		// Where others do not let the image be written the floppy is write-protected.
-		writable = f.backend.SetPerms(perm|block.PermWrite, shared) == nil
-	}
+	// Where others do not let the image be written the floppy is write-protected.
+	writable := present && !f.backend.ReadOnly() && f.conf.SetPerms(f.backend, true, needs) == nil
 	if !writable {
-		_ = f.backend.SetPerms(perm, shared) // to want less is never refused
+		_ = f.conf.SetPerms(f.backend, false, needs) // to want less is never refused
 	}
 	c := f.ctl
 	c.mu.Lock()
