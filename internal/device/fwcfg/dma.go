@@ -57,8 +57,12 @@ func (d *Device) command(at uint64) {
 	status := uint32(dmaError)
 	if err := d.mem.Read(at, cmd); err != nil {
 		d.GuestErrorf("DMA command: %v", err)
-	} else if traceDMA.Emit(binary.BigEndian.Uint32(cmd), binary.BigEndian.Uint64(cmd[8:])); d.transfer(binary.BigEndian.Uint32(cmd), binary.BigEndian.Uint32(cmd[4:]), binary.BigEndian.Uint64(cmd[8:])) {
-		status = 0
+	} else {
+		control, length, addr := binary.BigEndian.Uint32(cmd), binary.BigEndian.Uint32(cmd[4:]), binary.BigEndian.Uint64(cmd[8:])
+		traceDMA.Emit(control, addr)
+		if d.transfer(control, length, addr) {
+			status = 0
+		}
 	}
 	binary.BigEndian.PutUint32(cmd, status)
 	if err := d.mem.Write(at, cmd[:4]); err != nil {
