@@ -1,6 +1,10 @@
 package blk
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"govmd/internal/device/drive"
+)
 
 // Offsets in the configuration space (5.2.4), and its size.
 const (
@@ -53,7 +57,7 @@ func (d *Device) ReadConfig(p []byte) {
 	le.PutUint16(p[cfgNumQueues:], d.numQueues)
 	if d.discard {
 		granularity := c.Discard
-		if c.Discard == noDiscard || !d.reportDiscard {
+		if c.Discard == drive.NoDiscard || !d.reportDiscard {
 			granularity = c.LogicalBlock
 		}
 		le.PutUint32(p[cfgMaxDiscard:], d.maxDiscard)
