@@ -215,18 +215,21 @@ func (b *Base) GuestErrorf(format string, args ...any) {
 	}
 }
 
-// known is the name by which the user knows the device: its ID, or that of the
-// device that it is a part of.
-func (b *Base) known() string {
-	for d := b; d != nil; d = d.bus.owner {
-		if d.id != "" {
-			return d.id
-		}
-		if d.bus == nil {
-			break
-		}
+// UserID returns the user's name for the device, or for the one that it is the
+// inside of; "" when there is none.
+func (b *Base) UserID() string {
+	if outer, ok := b.Parent().(Device); ok && b.id == "" {
+		return outer.Dev().id
 	}
-	return b.Describe()
+	return b.id
+}
+
+// Title names the device for people: by UserID, or by its type.
+func (b *Base) Title() string {
+	if id := b.UserID(); id != "" {
+		return id
+	}
+	return b.TypeName()
 }
 
 // Describe names the device for messages: its ID, or its type.
@@ -321,7 +324,7 @@ func (b *Base) UseObject(id string) object.Object {
 	}
 	o := b.env.Object(id)
 	if o != nil {
-		b.Defer(object.Use(o, "device '"+b.known()+"'"))
+		b.Defer(object.Use(o, "device '"+b.Title()+"'"))
 	}
 	return o
 }

@@ -139,23 +139,6 @@ func (c *Core) checkProperties() error {
 	return nil
 }
 
-// UserID returns the user's name for the device, or for the function that it
-// is the inside of; "" when there is none.
-func (c *Core) UserID() string {
-	if outer, ok := c.Parent().(device.Device); ok && c.ID() == "" {
-		return outer.Dev().ID()
-	}
-	return c.ID()
-}
-
-// Title names the device for people: by its ID, or by its type.
-func (c *Core) Title() string {
-	if id := c.UserID(); id != "" {
-		return id
-	}
-	return c.TypeName()
-}
-
 // Worker returns the thread that serves the device's queues.
 func (c *Core) Worker() *worker.Worker { return c.worker }
 
