@@ -3,6 +3,8 @@ package boot
 import (
 	"encoding/binary"
 	"strconv"
+
+	"govmd/internal/option"
 )
 
 // Loader is what -device loader says: to put a file or a number into memory at
@@ -29,14 +31,14 @@ func ParseLoader(pairs []Pair) (Loader, error) {
 		case "addr":
 			l.Addr, err = strconv.ParseUint(p.Value, 0, 64)
 		case "force-raw":
-			l.ForceRaw, err = onOff(p)
+			l.ForceRaw, err = option.BoolValue(p.Key, p.Value)
 		case "data":
 			l.Data, err = strconv.ParseUint(p.Value, 0, 64)
 		case "data-len":
 			n, err = strconv.ParseUint(p.Value, 0, 8)
 			l.DataLen = uint8(n)
 		case "data-be":
-			l.DataBE, err = onOff(p)
+			l.DataBE, err = option.BoolValue(p.Key, p.Value)
 		case "cpu-num":
 			n, err = strconv.ParseUint(p.Value, 0, 31)
 			l.CPU = int(n)
@@ -52,8 +54,6 @@ func ParseLoader(pairs []Pair) (Loader, error) {
 	}
 	return l, l.Check()
 }
-
-func onOff(p Pair) (bool, error) { return parseOnOff(p.Key, p.Value) }
 
 // Check says whether the properties go together.
 func (l *Loader) Check() error {

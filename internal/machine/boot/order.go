@@ -50,10 +50,10 @@ func (o *Order) Add(pairs []Pair) error {
 			o.Once, err = p.Value, checkDevices(p.Value)
 		case "menu":
 			var on bool
-			on, err = parseOnOff("boot.menu", p.Value)
+			on, err = option.BoolValue("boot.menu", p.Value)
 			o.Menu = &on
 		case "strict":
-			o.Strict, err = parseOnOff("boot.strict", p.Value)
+			o.Strict, err = option.BoolValue("boot.strict", p.Value)
 		case "splash":
 			o.Splash = p.Value
 		case "splash-time":
@@ -84,14 +84,6 @@ func checkDevices(list string) error {
 		seen[c] = true
 	}
 	return nil
-}
-
-func parseOnOff(key, value string) (bool, error) {
-	on, err := option.ParseBool(value)
-	if err != nil {
-		err = optionErrorf("Parameter '%s' expects 'on' or 'off'", key)
-	}
-	return on, err
 }
 
 func parseTime(key, value string, lowest int64, invalid string) (int, error) {

@@ -52,18 +52,10 @@ var plainProps = []Property{
 
 func boolProp(name, desc string, field func(*props) **bool) Property {
 	return Property{Name: name, Type: "bool", Description: desc, set: func(s *Spec, text string) error {
-		v, err := parseBool(name, text)
+		v, err := option.BoolValue(name, text)
 		*field(&s.props) = &v
 		return err
 	}}
-}
-
-func parseBool(name, text string) (bool, error) {
-	v, err := option.ParseBool(text)
-	if err != nil {
-		return false, fmt.Errorf("Parameter '%s' expects 'on' or 'off'", name)
-	}
-	return v, nil
 }
 
 func parseUint(name, text string) (uint64, error) {
@@ -157,7 +149,7 @@ func (s *Spec) Set(name, text string) error {
 		return p.set(s, text)
 	}
 	if bits, ok := byName[key]; ok {
-		on, err := parseBool(name, text)
+		on, err := option.BoolValue(name, text)
 		if err != nil {
 			return err
 		}

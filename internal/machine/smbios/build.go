@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"strings"
+
+	"govmd/internal/option"
 )
 
 // Constants of the standard's enumerations that say "other", "unknown" and the
@@ -93,7 +95,7 @@ func (c *Config) bios(t *table) error {
 	s.byte(0)
 	s.qword(1 << 3)         // characteristics are not listed
 	flags := byte(1<<4 | 4) // a virtual machine; content may be distributed
-	if on, err := parseOnOff("uefi", c.value(0, "uefi", "off")); err == nil && on {
+	if on, err := option.BoolValue("uefi", c.value(0, "uefi", "off")); err == nil && on {
 		flags |= 1 << 3
 	}
 	s.byte(0, flags)

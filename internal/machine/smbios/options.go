@@ -113,14 +113,6 @@ func parseNumber(key, value string) (uint64, error) {
 	return n, nil
 }
 
-func parseOnOff(key, value string) (bool, error) {
-	on, err := option.ParseBool(value)
-	if err != nil {
-		err = qemuErrorf("Parameter '%s' expects 'on' or 'off'", key)
-	}
-	return on, err
-}
-
 // reason is what went wrong with a file, without the name of the file.
 func reason(err error) string {
 	var p *fs.PathError
@@ -166,7 +158,7 @@ func (u *options) addFields(typeText string, pairs []Pair, read ReadFile) error 
 		case number:
 			_, err = parseNumber(p.Key, p.Value)
 		case onOff:
-			_, err = parseOnOff(p.Key, p.Value)
+			_, err = option.BoolValue(p.Key, p.Value)
 		}
 		if err == nil {
 			err = u.check(t, p, &list, read)
