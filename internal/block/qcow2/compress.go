@@ -213,103 +213,92 @@ func (q *image) writeOneCompressed(off int64, v block.Vec) error {
 
 // placeCompressed finds room for the data, writes and enters them.
 func (q *image) placeCompressed(off int64, data []byte) error {
-	guest := off >> q.clusterBits
+	guest, n := off>>q.clusterBits, int64(len(data))
 	q.mu.Lock()
-	for q.conflict(guest, guest+1) != nil {
-		q.wait()
+	defer q.mu.Unlock()
+	for {
+		if q.conflict(guest, guest+1) != nil {
+			q.wait()
+			continue
+		}
+		_, _, err := q.table(guest)
+		if err == nil {
+			break
+		}
+		if err != errRetry {
+			return err
+		}
 	}
-	t, _, err := q.table(guest)
-	for err == errRetry {
-		t, _, err = q.table(guest)
-	}
-	if err == nil && t == nil {
-		err = block.ErrIO
-	}
-	if err == nil {
-		err = q.needDirty()
-	}
-	if err != nil {
-		q.mu.Unlock()
+	if err := q.needDirty(); err != nil {
 		return err
 	}
-	if q.conflict(guest, guest+1) != nil { // mu may have been let go
-		q.mu.Unlock()
-		return q.placeCompressed(off, data)
-	}
-	host, err := q.allocBytes(int64(len(data)))
+	host, err := q.allocBytes(n)
 	if err != nil {
-		q.mu.Unlock()
 		return err
 	}
 	a := q.begin(guest, guest+1)
+	defer q.end(a)
 	q.mu.Unlock()
 	q.file.Debug(block.EventWriteCompressed)
-	werr := q.data.Pwrite(host, data)
+	err = q.data.Pwrite(host, data)
 	q.mu.Lock()
-	defer q.mu.Unlock()
-	defer q.end(a)
-	if werr == nil {
-		t, i, err := q.table(guest)
-		for err == errRetry {
-			t, i, err = q.table(guest)
-		}
-		if err == nil {
-			old := q.entryAt(t, i)
-			x := 62 - (q.clusterBits - 8)
-			sectors := (host+int64(len(data))-1)>>9 - host>>9
-			q.setEntry(t, i, entry{l2: uint64(host) | uint64(sectors)<<x | flagCompressed})
-			q.freeEntry(old, freeOther)
-			q.forgetDecompressed()
-			return nil
-		}
-		werr = err
+	if err == nil {
+		err = q.linkCompressed(guest, host, n)
 	}
-	first, last := host>>q.clusterBits, (host+int64(len(data))-1)>>q.clusterBits
-	q.unalloc(first, last-first+1)
-	q.byteOffset = 0
-	return werr
+	if err != nil {
+		first, last := host>>q.clusterBits, (host+n-1)>>q.clusterBits
+		q.unalloc(first, last-first+1)
+		q.byteOffset = 0
+	}
+	return err
+}
+
+// linkCompressed enters n bytes of compressed data at host in the L2 table. mu is
+// held.
+func (q *image) linkCompressed(guest, host, n int64) error {
+	t, i, err := q.table(guest)
+	for err == errRetry {
+		t, i, err = q.table(guest)
+	}
+	if err != nil {
+		return err
+	}
+	old := q.entryAt(t, i)
+	x := 62 - (q.clusterBits - 8)
+	sectors := (host+n-1)>>9 - host>>9
+	q.setEntry(t, i, entry{l2: uint64(host) | uint64(sectors)<<x | flagCompressed})
+	q.freeEntry(old, freeOther)
+	q.forgetDecompressed()
+	return nil
 }
 
 // allocBytes takes n bytes, at most a cluster: after what was taken last if they
 // fit there, or if the cluster that follows is free. Each cluster that they touch is
 // used once more. mu is held.
 func (q *image) allocBytes(n int64) (int64, error) {
-	if b := q.byteOffset; b != 0 {
-		in := b & (q.clusterSize - 1)
-		cur := b >> q.clusterBits
+	at := q.byteOffset
+	cur, in := at>>q.clusterBits, at&(q.clusterSize-1)
+	fits, follows := in+n <= q.clusterSize, false
+	if in != 0 && (fits || q.freeHint == cur+1) {
 		uses, err := q.refcount(cur)
 		if err != nil {
 			return 0, err
 		}
-		if in != 0 && uses > 0 && uses < maxRefcount(q.hdr.refcountOrder) {
-			switch {
-			case in+n <= q.clusterSize:
-				if err := q.addRefcount(cur, 1, 1); err != nil {
-					return 0, err
-				}
-				q.byteOffset = b + n
-				return b, nil
-			case q.freeHint == cur+1:
-				c, _, _, err := q.alloc(1)
-				if err != nil {
-					return 0, err
-				}
-				if c == cur+1 {
-					if err := q.addRefcount(cur, 1, 1); err != nil {
-						return 0, err
-					}
-					q.byteOffset = b + n
-					return b, nil
-				}
-				q.byteOffset = c<<q.clusterBits + n
-				return c << q.clusterBits, nil
-			}
+		follows = uses > 0 && uses < maxRefcount(q.hdr.refcountOrder)
+	}
+	if !follows || !fits {
+		c, _, _, err := q.alloc(1)
+		if err != nil {
+			return 0, err
+		}
+		if !follows || c != cur+1 {
+			q.byteOffset = c<<q.clusterBits + n
+			return c << q.clusterBits, nil
 		}
 	}
-	c, _, _, err := q.alloc(1)
-	if err != nil {
+	if err := q.addRefcount(cur, 1, 1); err != nil {
 		return 0, err
 	}
-	q.byteOffset = c<<q.clusterBits + n
-	return c << q.clusterBits, nil
+	q.byteOffset = at + n
+	return at, nil
 }

@@ -108,9 +108,6 @@ func (q *image) link(a *allocation, off, n int64) error {
 		if err == errRetry {
 			continue
 		}
-		if err == nil && t == nil {
-			err = block.ErrIO
-		}
 		if err != nil {
 			return err
 		}

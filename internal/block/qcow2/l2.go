@@ -201,8 +201,8 @@ func (q *image) checkOffset(off int64) error {
 }
 
 // table returns the L2 slice of a guest cluster for changing it: the table is made
-// if there is none, and copied if a snapshot has it, too. mu is held; errRetry and
-// errGrow as in slice and alloc.
+// if there is none, and copied if a snapshot has it, too. mu is held, and let go of
+// only with errRetry; errGrow as in alloc.
 func (q *image) table(guest int64) (*table, int64, error) {
 	l1, _, _ := q.place(guest)
 	if l1 >= len(q.l1) {
@@ -216,7 +216,11 @@ func (q *image) table(guest int64) (*table, int64, error) {
 			return nil, 0, err
 		}
 	}
-	return q.slice(guest)
+	t, i, err := q.slice(guest)
+	if err == nil && t == nil {
+		err = block.ErrIO
+	}
+	return t, i, err
 }
 
 // newL2 gives an L1 entry a table of its own. mu is held, and kept over the

@@ -76,9 +76,6 @@ func (q *image) zeroOne(off, end int64, unmap bool) (int64, error) {
 		if err == errRetry {
 			continue
 		}
-		if err == nil && t == nil {
-			err = block.ErrIO
-		}
 		if err != nil {
 			return 0, err
 		}
@@ -193,9 +190,6 @@ func (q *image) discardOne(off, end int64, empty bool) (int64, error) {
 		t, i, err := q.table(guest)
 		if err == errRetry {
 			continue
-		}
-		if err == nil && t == nil {
-			err = block.ErrIO
 		}
 		if err != nil {
 			return 0, err
