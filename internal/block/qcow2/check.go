@@ -209,11 +209,7 @@ func (c *checker) entries(table int64, p []byte, active bool) error {
 		if bad {
 			if c.fix&block.FixErrors != 0 {
 				// What cannot be found reads as zeroes from now on.
-				fixed := entry{l2: flagZero}
-				if q.extL2 {
-					fixed = entry{sub: 0xffffffff << 32}
-				}
-				if err := c.rewrite(table, i, fixed); err != nil {
+				if err := c.rewrite(table, i, q.zeroEntry(0)); err != nil {
 					return err
 				}
 				c.res.CorruptionsFixed++
@@ -234,10 +230,7 @@ func (c *checker) entries(table int64, p []byte, active bool) error {
 // rewrite changes an entry in the file, past the cache, which is emptied of it.
 func (c *checker) rewrite(table, i int64, e entry) error {
 	p := make([]byte, c.q.l2EntrySize)
-	be.PutUint64(p, e.l2)
-	if c.q.extL2 {
-		be.PutUint64(p[8:], e.sub)
-	}
+	c.q.putEntry(p, e)
 	c.q.mu.Lock()
 	c.q.l2.forget(table, c.q.clusterSize)
 	c.q.mu.Unlock()

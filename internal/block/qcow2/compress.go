@@ -208,7 +208,7 @@ func (q *image) writeOneCompressed(off int64, v block.Vec) error {
 	if n == 0 {
 		return q.Pwritev(off, v, 0)
 	}
-	return q.work(func() (bool, error) { return true, q.placeCompressed(off, dst.B[:n]) })
+	return q.work(func() error { return q.placeCompressed(off, dst.B[:n]) })
 }
 
 // placeCompressed finds room for the data, writes and enters them.

@@ -134,8 +134,7 @@ func (q *image) subAfter(a *allocation, old entry, from, to int64) uint64 {
 	if from, to = max(from, 0), min(to, q.clusterSize); from >= to {
 		return old.sub // there is space now, and nothing in it
 	}
-	first, last := from>>q.subBits, (to-1)>>q.subBits
-	mask := uint64(1)<<(last+1) - uint64(1)<<first
+	mask := q.subMask(from, to)
 	return (old.sub | mask) &^ (mask << 32)
 }
 

@@ -67,6 +67,12 @@ func (q *image) place(guest int64) (l1 int, slice, index int64) {
 	return int(guest >> q.l2Bits), i / per * q.sliceSize, i % per
 }
 
+// l2Span is how much of the disk an L2 table describes.
+func (q *image) l2Span() int64 { return 1 << (q.l2Bits + q.clusterBits) }
+
+// leftOfTable returns how far it is from off to the end of what its L2 table describes.
+func (q *image) leftOfTable(off int64) int64 { return q.l2Span() - off&(q.l2Span()-1) }
+
 // slice returns the cached L2 slice with a guest cluster's entry; nil, without an
 // error, when there is no L2 table, errRetry when it had to let go of mu to read it.
 func (q *image) slice(guest int64) (*table, int64, error) {
@@ -103,12 +109,31 @@ func (q *image) entryAt(t *table, i int64) entry {
 }
 
 func (q *image) setEntry(t *table, i int64, e entry) {
-	p := t.data[i*q.l2EntrySize:]
+	q.putEntry(t.data[i*q.l2EntrySize:], e)
+	q.l2.mark(t)
+}
+
+func (q *image) putEntry(p []byte, e entry) {
 	be.PutUint64(p, e.l2)
 	if q.extL2 {
 		be.PutUint64(p[8:], e.sub)
 	}
-	q.l2.mark(t)
+}
+
+// zeroEntry returns the entry of a cluster of zeroes that keeps the offset, with its
+// flag, of keep.
+func (q *image) zeroEntry(keep uint64) entry {
+	if q.extL2 {
+		return entry{l2: keep, sub: 0xffffffff << 32}
+	}
+	return entry{l2: keep | flagZero}
+}
+
+// subMask returns the bits of the subclusters from the byte from of a cluster on, up
+// to to.
+func (q *image) subMask(from, to int64) uint64 {
+	first, last := from>>q.subBits, (to-1)>>q.subBits
+	return uint64(1)<<(last+1) - uint64(1)<<first
 }
 
 // run is a stretch of the disk whose subclusters are alike and, if they have data,
@@ -145,8 +170,7 @@ func (q *image) findLocked(off, n int64) (run, error) {
 	per := q.sliceSize / q.l2EntrySize
 	if t == nil {
 		// No table: as far as the table would go.
-		left := (1<<q.l2Bits-guest&(1<<q.l2Bits-1))<<q.clusterBits - in
-		return run{kind: unallocated, n: min(n, left)}, nil
+		return run{kind: unallocated, n: min(n, q.leftOfTable(off))}, nil
 	}
 	e := q.entryAt(t, i)
 	sub := 0

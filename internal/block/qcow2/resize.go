@@ -74,17 +74,6 @@ func (q *image) growTail(old, size int64, p block.Prealloc, f block.Flags) error
 	q.sizeBytes.Store(size) // so that the end counts as a cluster's
 	defer q.sizeBytes.Store(old)
 	end := min(size, (old+q.clusterSize-1)&^(q.clusterSize-1))
-	zero := func(off, end int64) error {
-		for off < end {
-			var m int64
-			err := q.again(func() (err error) { m, err = q.zeroOne(off, end, false); return err })
-			if err != nil {
-				return err
-			}
-			off += m
-		}
-		return nil
-	}
 	if old < end {
 		r, err := q.find(old&^(q.clusterSize-1), q.clusterSize)
 		if err != nil {
@@ -96,8 +85,16 @@ func (q *image) growTail(old, size int64, p block.Prealloc, f block.Flags) error
 			}
 		}
 	}
-	if f&block.ZeroWrite != 0 && end < size {
-		return zero(end, size)
+	if f&block.ZeroWrite == 0 {
+		return nil
+	}
+	for off := end; off < size; {
+		var m int64
+		err := q.again(func() (err error) { m, err = q.zeroOne(off, size, false); return err })
+		if err != nil {
+			return err
+		}
+		off += m
 	}
 	return nil
 }
@@ -146,11 +143,12 @@ func (q *image) shrink(size, old int64) error {
 			}
 		}
 	}
-	per := int64(1) << (q.l2Bits + q.clusterBits)
-	for off := from; off < old; off = min((off/per+1)*per, old) {
-		if err := q.dropRange(off, min((off/per+1)*per, old)); err != nil {
+	for off := from; off < old; {
+		end := min(off+q.leftOfTable(off), old)
+		if err := q.dropRange(off, end); err != nil {
 			return err
 		}
+		off = end
 	}
 	return nil
 }
@@ -179,7 +177,7 @@ func (q *image) dropRange(off, end int64) error {
 			}
 			c++
 		}
-		if off&(1<<(q.l2Bits+q.clusterBits)-1) == 0 {
+		if off&(q.l2Span()-1) == 0 {
 			table := int64(q.l1[l1] & offsetMask)
 			q.l1[l1] = 0
 			q.l1Dirty[l1] = struct{}{}

@@ -260,9 +260,8 @@ func (q *image) CreateSnapshot(_ context.Context, s *block.Snapshot) error {
 		}
 		// The VM state is the snapshot's, not the disk's.
 		start := q.vmStateOffset()
-		per := int64(1) << (q.l2Bits + q.clusterBits)
-		for at, end := start, start+int64(sn.vmSize); at < end; at += per {
-			if err := q.dropRange(at, min(at+per, end)); err != nil {
+		for at, end := start, start+int64(sn.vmSize); at < end; at += q.l2Span() {
+			if err := q.dropRange(at, min(at+q.l2Span(), end)); err != nil {
 				return err
 			}
 		}

@@ -49,28 +49,28 @@ func (q *image) Pwritev(off int64, v block.Vec, f block.Flags) error {
 	if f&block.Compressed != 0 {
 		return q.writeCompressed(off, v)
 	}
-	return q.work(func() (bool, error) {
+	return q.work(func() error {
 		for v.Len() > 0 {
 			n, err := q.writeSome(off, v)
 			if err != nil {
-				return false, err
+				return err
 			}
 			off, v = off+n, v.From(int(n))
 		}
-		return true, nil
+		return nil
 	})
 }
 
-// work runs a request's function until it is done: it returns errGrow when the
+// work runs a request's function, and again when it has returned errGrow: the
 // refcount table has to grow first, for which the request leaves.
-func (q *image) work(fn func() (done bool, err error)) error {
+func (q *image) work(fn func() error) error {
 	for {
 		e := q.enter()
 		if q.corrupt || q.keyless {
 			q.exit(e)
 			return block.ErrIO
 		}
-		_, err := fn()
+		err := fn()
 		q.exit(e)
 		if err == errGrow {
 			if err = q.growRefTable(); err == nil {
@@ -82,6 +82,21 @@ func (q *image) work(fn func() (done bool, err error)) error {
 		}
 		return toErrno(err)
 	}
+}
+
+// workThrough is work for what is done piece by piece from off up to end: fn does a
+// piece and returns how long it is.
+func (q *image) workThrough(off, end int64, fn func(off int64) (int64, error)) error {
+	return q.work(func() error {
+		for off < end {
+			n, err := fn(off)
+			if err != nil {
+				return err
+			}
+			off += n
+		}
+		return nil
+	})
 }
 
 // toErrno makes an error number of an error, since requests have no other.

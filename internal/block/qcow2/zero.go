@@ -18,16 +18,7 @@ func (q *image) PwriteZeroes(off, n int64, f block.Flags) error {
 		}
 	}
 	end := off + n
-	return q.work(func() (bool, error) {
-		for off < end {
-			m, err := q.zeroOne(off, end, f&block.MayUnmap != 0)
-			if err != nil {
-				return false, err
-			}
-			off += m
-		}
-		return true, nil
-	})
+	return q.workThrough(off, end, func(off int64) (int64, error) { return q.zeroOne(off, end, f&block.MayUnmap != 0) })
 }
 
 // zeroV2 is for version 2, which has no zero clusters: what is not allocated and has
@@ -66,8 +57,7 @@ func (q *image) zeroOne(off, end int64, unmap bool) (int64, error) {
 		}
 		if l1, _, _ := q.place(guest); q.node.BackingChild() == nil && l1 < len(q.l1) && q.l1[l1]&offsetMask == 0 {
 			// Nothing there, nothing behind it: it is zero.
-			left := (1<<q.l2Bits-guest&(1<<q.l2Bits-1))<<q.clusterBits - in
-			return min(end-off, left), nil
+			return min(end-off, q.leftOfTable(off)), nil
 		}
 		if err := q.needDirty(); err != nil {
 			return 0, err
@@ -105,19 +95,15 @@ func (q *image) zeroed(old entry, in, n int64, whole, unmap bool) (entry, error)
 			keep = 0
 		}
 		keep &= offsetMask | flagCopied
-		if q.extL2 {
-			return entry{l2: keep, sub: 0xffffffff << 32}, nil
-		}
-		if q.node.BackingChild() == nil && keep == 0 && old.l2&offsetMask == 0 && old.l2&flagCompressed == 0 && old.l2&flagZero == 0 {
+		if !q.extL2 && q.node.BackingChild() == nil && keep == 0 && old.l2&(offsetMask|flagCompressed|flagZero) == 0 {
 			return old, nil
 		}
-		return entry{l2: keep | flagZero}, nil
+		return q.zeroEntry(keep), nil
 	}
 	if !q.extL2 || old.l2&flagCompressed != 0 {
 		return old, block.ErrUnsupp
 	}
-	first, last := in>>q.subBits, (in+n-1)>>q.subBits
-	mask := uint64(1)<<(last+1) - uint64(1)<<first
+	mask := q.subMask(in, in+n)
 	return entry{l2: old.l2, sub: old.sub&^mask | mask<<32}, nil
 }
 
@@ -125,16 +111,7 @@ func (q *image) zeroed(old entry, in, n int64, whole, unmap bool) (entry, error)
 // what the backing file has does not come back.
 func (q *image) Pdiscard(off, n int64) error {
 	end := off + n
-	return q.work(func() (bool, error) {
-		for off < end {
-			m, err := q.discardOne(off, end, false)
-			if err != nil {
-				return false, err
-			}
-			off += m
-		}
-		return true, nil
-	})
+	return q.workThrough(off, end, func(off int64) (int64, error) { return q.discardOne(off, end, false) })
 }
 
 // MakeEmpty implements block.Emptier: nothing is allocated any more, and what is
@@ -143,19 +120,12 @@ func (q *image) MakeEmpty(ctx context.Context) error {
 	if q.ext {
 		return block.ErrUnsupp // where everything is in a data file is part of the image
 	}
-	off, end := int64(0), q.sizeBytes.Load()
-	err := q.work(func() (bool, error) {
-		for off < end {
-			if err := context.Cause(ctx); err != nil {
-				return false, err
-			}
-			m, err := q.discardOne(off, end, true)
-			if err != nil {
-				return false, err
-			}
-			off += m
+	end := q.sizeBytes.Load()
+	err := q.workThrough(0, end, func(off int64) (int64, error) {
+		if err := context.Cause(ctx); err != nil {
+			return 0, err
 		}
-		return true, nil
+		return q.discardOne(off, end, true)
 	})
 	if err != nil {
 		return err
@@ -181,8 +151,7 @@ func (q *image) discardOne(off, end int64, empty bool) (int64, error) {
 		}
 		behind := q.node.BackingChild() != nil && !empty
 		if q.l1[l1]&offsetMask == 0 && !behind {
-			left := (1<<q.l2Bits - guest&(1<<q.l2Bits-1)) << q.clusterBits
-			return min(end-off, left), nil
+			return min(end-off, q.leftOfTable(off)), nil
 		}
 		if err := q.needDirty(); err != nil {
 			return 0, err
@@ -199,21 +168,13 @@ func (q *image) discardOne(off, end int64, empty bool) (int64, error) {
 		switch {
 		case empty:
 		case q.hdr.version < 3:
-			if behind && old.l2 == 0 {
-				return n, nil // it stays as it is
-			}
 			if behind {
 				return n, nil // giving it up would bring back what is behind it
 			}
-		case q.extL2:
-			e.sub = 0xffffffff << 32
-			if !behind && old.l2 == 0 && old.sub == 0 {
-				return n, nil
-			}
-		case !behind && old.l2 == 0:
+		case !behind && old == entry{}:
 			return n, nil
 		default:
-			e.l2 = flagZero
+			e = q.zeroEntry(0)
 		}
 		if q.ext {
 			e.l2 |= old.l2 & (offsetMask | flagCopied)
