@@ -359,21 +359,9 @@ func (c *checker) rebuildRefcounts() error {
 			return err
 		}
 	}
-	if err := q.file.Pwrite(base<<q.clusterBits, encodeTable(table)); err != nil {
+	if err := q.replaceRefTable(base<<q.clusterBits, table); err != nil {
 		return err
 	}
-	if err := q.file.Flush(); err != nil {
-		return err
-	}
-	var p [12]byte
-	be.PutUint64(p[:], uint64(base<<q.clusterBits))
-	be.PutUint32(p[8:], uint32(tableClusters))
-	if err := q.file.PwriteSync(48, p[:]); err != nil {
-		return err
-	}
-	h.refTableOffset, h.refTableSize = uint64(base<<q.clusterBits), uint32(tableClusters)
-	q.refTable = table
-	clear(q.rtDirty)
 	q.freshFrom = base + tableClusters + blocks
 	q.markMeta()
 	return nil

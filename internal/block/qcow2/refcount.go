@@ -111,20 +111,19 @@ func (q *image) addRefcount(first, n, delta int64) error {
 }
 
 // newBlock makes the refcount block that covers a cluster. It is put at, a cluster
-// that it covers itself, or with at -1 at any free cluster. mu is held.
+// that it covers itself; with at -1 that is the first one that is not the cluster.
+// mu is held.
 func (q *image) newBlock(cluster, at int64) (*table, error) {
 	i := cluster >> q.rbBits
 	if i >= int64(len(q.refTable)) {
 		return nil, errGrow
 	}
-	self := at >= 0
-	if !self {
+	if at < 0 {
 		// Where it covers itself there is always room: nothing there is used.
 		at = i << q.rbBits
 		if at == cluster {
 			at++
 		}
-		self = true
 	}
 	off := at << q.clusterBits
 	if q.meta.has(at) {
@@ -234,7 +233,8 @@ func (q *image) allocRun(n int64) (first int64, err error) {
 			return 0, err
 		}
 		if t == nil {
-			if _, err := q.newBlock(max(first, b<<q.rbBits), max(first, b<<q.rbBits)); err != nil {
+			at := max(first, b<<q.rbBits)
+			if _, err := q.newBlock(at, at); err != nil {
 				return 0, err
 			}
 			return q.allocRun(n)
@@ -299,26 +299,36 @@ func (q *image) growRefTable() error {
 		}
 		refTable[old+b] = uint64(off)
 	}
-	if err := q.file.Pwrite(base<<q.clusterBits, encodeTable(refTable)); err != nil {
+	oldOff, oldSize := int64(q.hdr.refTableOffset), int64(q.hdr.refTableSize)
+	if err := q.replaceRefTable(base<<q.clusterBits, refTable); err != nil {
+		return err
+	}
+	q.removeMeta(oldOff, oldSize<<q.clusterBits)
+	q.addMeta(base<<q.clusterBits, used<<q.clusterBits)
+	q.free(oldOff>>q.clusterBits, oldSize, freeOther)
+	q.freshFrom = max(q.freshFrom, base+used)
+	return nil
+}
+
+// replaceRefTable writes a refcount table, whose blocks are written already, and then
+// makes the header point to it. mu is held.
+func (q *image) replaceRefTable(off int64, table []uint64) error {
+	if err := q.file.Pwrite(off, encodeTable(table)); err != nil {
 		return err
 	}
 	if err := q.file.Flush(); err != nil {
 		return err
 	}
+	clusters := uint32(len(table) >> (q.clusterBits - 3))
 	var p [12]byte
-	be.PutUint64(p[:], uint64(base<<q.clusterBits))
-	be.PutUint32(p[8:], uint32(clusters))
+	be.PutUint64(p[:], uint64(off))
+	be.PutUint32(p[8:], clusters)
 	if err := q.file.PwriteSync(48, p[:]); err != nil {
 		return err
 	}
-	oldOff, oldSize := int64(q.hdr.refTableOffset), int64(q.hdr.refTableSize)
-	q.refTable = refTable
-	q.hdr.refTableOffset, q.hdr.refTableSize = uint64(base<<q.clusterBits), uint32(clusters)
+	q.hdr.refTableOffset, q.hdr.refTableSize = uint64(off), clusters
+	q.refTable = table
 	clear(q.rtDirty)
-	q.removeMeta(oldOff, oldSize<<q.clusterBits)
-	q.addMeta(base<<q.clusterBits, used<<q.clusterBits)
-	q.free(oldOff>>q.clusterBits, oldSize, freeOther)
-	q.freshFrom = max(q.freshFrom, base+used)
 	return nil
 }
 
