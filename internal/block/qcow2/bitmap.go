@@ -304,26 +304,23 @@ func (q *image) dropBitmap(s *storedBitmap) error {
 
 // storeBitmaps writes the node's persistent bitmaps into the image. gate is held
 // exclusively.
-func (q *image) storeBitmaps(context.Context) error {
-	var keep, gone []*storedBitmap
-	any := false
+func (q *image) storeBitmaps() error {
 	live := map[string]*block.Bitmap{}
 	for _, b := range q.node.Bitmaps() {
 		if b.Persistent() && !b.Inconsistent() && !b.SkipStore() && b.Name() != "" {
 			live[b.Name()] = b
-			any = true
 		}
 	}
+	if len(live) == 0 {
+		return nil
+	}
+	var keep, gone []*storedBitmap
 	for _, s := range q.bitmaps {
-		switch {
-		case live[s.name] != nil:
+		if live[s.name] != nil {
 			gone = append(gone, s)
-		default:
+		} else {
 			keep = append(keep, s)
 		}
-	}
-	if !any {
-		return nil
 	}
 	for _, b := range q.node.Bitmaps() {
 		if live[b.Name()] != b {

@@ -14,7 +14,7 @@ func (q *image) Inactivate() error {
 	}
 	q.gate.Lock()
 	defer q.gate.Unlock()
-	err := q.storeBitmaps(context.Background())
+	err := q.storeBitmaps()
 	if e := q.sync(); e != nil {
 		return e
 	}
@@ -40,12 +40,7 @@ func (q *image) markClean() error {
 func (q *image) Activate(context.Context) error {
 	q.gate.Lock()
 	defer q.gate.Unlock()
-	h, err := readHeader(q.file)
-	if err != nil {
-		return err
-	}
-	q.hdr = *h
-	if err := q.setGeometry(); err != nil {
+	if err := q.loadHeader(); err != nil {
 		return err
 	}
 	if err := q.loadTables(false); err != nil {
@@ -55,7 +50,6 @@ func (q *image) Activate(context.Context) error {
 		return err
 	}
 	q.forgetDecompressed()
-	q.freshFrom = (q.file.Length() + q.clusterSize - 1) >> q.clusterBits
 	return q.loadBitmaps()
 }
 

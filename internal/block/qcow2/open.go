@@ -34,14 +34,10 @@ func open(a *block.OpenArgs) (block.Driver, error) {
 // readAll reads everything that an open image knows.
 func (q *image) readAll(a *block.OpenArgs) error {
 	o, set := q.opts, a.Settings()
-	h, err := readHeader(q.file)
-	if err != nil {
+	if err := q.loadHeader(); err != nil {
 		return err
 	}
-	q.hdr = *h
-	if err := q.setGeometry(); err != nil {
-		return err
-	}
+	h := &q.hdr
 	if h.incompat&incompatCorrupt != 0 && !set.ReadOnly && !set.CheckOnly {
 		return block.Errorf(block.KindCorrupt, "qcow2: Image is corrupt; cannot be opened read/write")
 	}
@@ -61,7 +57,6 @@ func (q *image) readAll(a *block.OpenArgs) error {
 		return err
 	}
 	q.needZero = !q.file.Node().Info().ZeroInit
-	q.freshFrom = (q.file.Length() + q.clusterSize - 1) >> q.clusterBits
 	return nil
 }
 
@@ -83,6 +78,16 @@ func (q *image) Opened() error {
 	}
 	q.hdr.autoclear &= autoclearBitmaps | autoclearRawData
 	return q.loadBitmaps()
+}
+
+// loadHeader reads the header and what follows from it.
+func (q *image) loadHeader() error {
+	h, err := readHeader(q.file)
+	if err != nil {
+		return err
+	}
+	q.hdr = *h
+	return q.setGeometry()
 }
 
 func readHeader(file *block.Child) (*header, error) {
@@ -175,6 +180,7 @@ func (q *image) loadTables(lenient bool) (err error) {
 		return err
 	}
 	q.freeHint, q.byteOffset = 0, 0
+	q.freshFrom = (q.file.Length() + q.clusterSize - 1) >> q.clusterBits
 	q.markMeta()
 	return nil
 }
@@ -326,10 +332,13 @@ func (q *image) openDataFile(a *block.OpenArgs) error {
 	return nil
 }
 
+// cryptFormats are the names of the encryption methods.
+var cryptFormats = map[uint32]string{cryptAES: "aes", cryptLUKS: "luks"}
+
 // openCrypto gets at the key of an encrypted image. Without one the image is open,
 // and its data cannot be reached until SetKey.
 func (q *image) openCrypto(ctx context.Context) error {
-	format := map[uint32]string{cryptAES: "aes", cryptLUKS: "luks"}[q.hdr.crypt]
+	format := cryptFormats[q.hdr.crypt]
 	switch {
 	case format == "" && q.opts.Encrypt != nil:
 		return block.Errorf(block.KindInvalid, "No encryption in image header, but options specified format '%s'", q.opts.Encrypt.Format)
@@ -344,7 +353,7 @@ func (q *image) openCrypto(ctx context.Context) error {
 		q.keyless = true
 		return nil
 	}
-	c := q.cryptoOptions(format)
+	c := q.cryptoOptions()
 	if q.opts.Encrypt != nil {
 		if k, ok := q.opts.Encrypt.Branch.(*EncryptionKey); ok && k.KeySecret != nil {
 			c.KeySecret = *k.KeySecret
@@ -359,7 +368,7 @@ func (q *image) openCrypto(ctx context.Context) error {
 	return err
 }
 
-func (q *image) cryptoOptions(format string) *CryptoOptions {
+func (q *image) cryptoOptions() *CryptoOptions {
 	base, n := int64(q.hdr.cryptoOff), int64(q.hdr.cryptoLen)
 	within := func(off int64, p []byte) error {
 		if off < 0 || off > n || int64(len(p)) > n-off {
@@ -368,7 +377,7 @@ func (q *image) cryptoOptions(format string) *CryptoOptions {
 		return nil
 	}
 	return &CryptoOptions{
-		Format: format, HeaderLen: n, Graph: q.graph,
+		Format: cryptFormats[q.hdr.crypt], HeaderLen: n, Graph: q.graph,
 		Header: func(off int64, p []byte) error {
 			if err := within(off, p); err != nil {
 				return err
@@ -391,7 +400,7 @@ func (q *image) SetKey(ctx context.Context, secret []byte) error {
 	if q.crypt != nil {
 		return nil
 	}
-	c := q.cryptoOptions(map[uint32]string{cryptAES: "aes", cryptLUKS: "luks"}[q.hdr.crypt])
+	c := q.cryptoOptions()
 	c.Key = secret
 	crypt, err := OpenCrypto(ctx, c)
 	if err != nil {
