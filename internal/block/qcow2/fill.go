@@ -140,17 +140,11 @@ func (q *image) subAfter(a *allocation, old entry, from, to int64) uint64 {
 
 // freeEntry gives up the clusters of an entry. mu is held.
 func (q *image) freeEntry(e entry, k freeKind) {
-	if e.l2&flagCompressed != 0 {
-		off, size := q.compressedAt(e)
-		first, last := off>>q.clusterBits, (off+size-1)>>q.clusterBits
-		q.free(first, last-first+1, k)
+	if e.l2&flagCompressed == 0 && !q.ext && e.offset()&(q.clusterSize-1) != 0 {
+		_ = q.corruption(false, -1, -1, "Cannot free unaligned cluster")
 		return
 	}
-	if off := e.offset(); off != 0 && !q.ext {
-		if off&(q.clusterSize-1) != 0 {
-			_ = q.corruption(false, -1, -1, "Cannot free unaligned cluster")
-			return
-		}
-		q.free(off>>q.clusterBits, 1, k)
+	if first, n := q.clustersOf(e); n > 0 {
+		q.free(first, n, k)
 	}
 }

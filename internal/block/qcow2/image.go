@@ -112,8 +112,7 @@ type extent struct {
 type freeKind uint8
 
 const (
-	freeNever    freeKind = iota // do not pass it on to the file
-	freeRequest                  // the guest's discard
+	freeRequest  freeKind = iota // the guest's discard
 	freeSnapshot                 // deleting a snapshot
 	freeOther
 )

@@ -2,6 +2,7 @@ package qcow2
 
 import (
 	"context"
+	"slices"
 	"strconv"
 
 	"govmd/internal/block"
@@ -239,20 +240,18 @@ func (q *image) CreateSnapshot(_ context.Context, s *block.Snapshot) error {
 	sn := snapshot{l1Size: len(q.l1), id: s.ID, name: s.Name, dateSec: uint32(s.DateSec), dateNsec: uint32(s.DateNsec),
 		vmClock: uint64(s.VMClockNsec), vmSize: uint64(s.VMStateSize), diskSize: uint64(s.DiskSize), icount: uint64(s.ICount)}
 	return q.transition(func() error {
-		if err := q.walk(q.l1, func(c int64) error { return q.again(func() error { return q.lockedAdd(c, 1) }) }); err != nil {
+		if err := q.useL1(q.l1); err != nil {
 			return err
 		}
 		if err := q.updateCopied(); err != nil {
 			return err
 		}
-		l1 := make([]uint64, len(q.l1))
-		copy(l1, q.l1) // no entry has the flag now
-		off, err := q.newTable(encodeTable(l1))
+		off, err := q.newTable(encodeTable(q.l1)) // no entry has the flag now
 		if err != nil {
 			return err
 		}
 		sn.l1Offset = off
-		if err := q.storeSnapshots(append(append([]snapshot(nil), q.snapshots...), sn)); err != nil {
+		if err := q.storeSnapshots(append(slices.Clone(q.snapshots), sn)); err != nil {
 			return err
 		}
 		if sn.vmSize == 0 {
@@ -265,14 +264,8 @@ func (q *image) CreateSnapshot(_ context.Context, s *block.Snapshot) error {
 				return err
 			}
 		}
-		return q.again(func() error { return q.sync() })
+		return nil
 	})
-}
-
-func (q *image) lockedAdd(c, delta int64) error {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.addRefcount(c, 1, delta)
 }
 
 // walk calls fn for each use of a cluster by an L1 table: the L2 tables and what
@@ -394,6 +387,18 @@ func (q *image) copiedIn(off int64) error {
 	return nil
 }
 
+// useL1 counts everything that an L1 table uses, the table itself excepted, once
+// more. gate is held exclusively.
+func (q *image) useL1(l1 []uint64) error {
+	return q.walk(l1, func(c int64) error {
+		return q.again(func() error {
+			q.mu.Lock()
+			defer q.mu.Unlock()
+			return q.addRefcount(c, 1, 1)
+		})
+	})
+}
+
 // dropL1 gives up everything that an L1 table uses, the table itself excepted. gate
 // is held exclusively, and nothing on the disk refers to the table any more.
 func (q *image) dropL1(l1 []uint64) error {
@@ -419,8 +424,7 @@ func (q *image) DeleteSnapshot(_ context.Context, id string) error {
 		return err
 	}
 	return q.transition(func() error {
-		list := append(append([]snapshot(nil), q.snapshots[:i]...), q.snapshots[i+1:]...)
-		if err := q.storeSnapshots(list); err != nil {
+		if err := q.storeSnapshots(slices.Delete(slices.Clone(q.snapshots), i, i+1)); err != nil {
 			return err
 		}
 		if err := q.dropL1(l1); err != nil {
@@ -464,7 +468,7 @@ func (q *image) ApplySnapshot(_ context.Context, id string) error {
 		snL1 = append(snL1, make([]uint64, need-int64(len(snL1)))...)
 	}
 	err = q.transition(func() error {
-		if err := q.walk(snL1, func(c int64) error { return q.again(func() error { return q.lockedAdd(c, 1) }) }); err != nil {
+		if err := q.useL1(snL1); err != nil {
 			return err
 		}
 		l1 := make([]uint64, len(snL1))
