@@ -126,51 +126,53 @@ func (q *image) settle(c *cut, err error) {
 // writeCut writes the parts of a cut in order.
 func (q *image) writeCut(c *cut) error {
 	lazy := q.lazyDirty
-	for _, w := range c.rb {
-		q.file.Debug(block.EventRefblockUpdatePart)
-		if err := q.file.Pwrite(w.t.off, w.data.B); err != nil {
-			return err
-		}
+	if err := q.writeTables(c.rb, block.EventRefblockUpdatePart); err != nil {
+		return err
 	}
 	if len(c.rt) > 0 {
 		if err := q.barrier(); err != nil {
 			return err
 		}
-		for _, s := range c.rt {
-			q.file.Debug(block.EventRefblockAllocHookup)
-			if err := q.file.Pwrite(s.off, s.data); err != nil {
-				return err
-			}
+		if err := q.writeSectors(c.rt, block.EventRefblockAllocHookup); err != nil {
+			return err
 		}
 	}
 	if len(c.l2) > 0 {
 		// Data that were copied from elsewhere were stable there: they must be here,
 		// too, before they are found here.
-		if !lazy || len(c.rt) > 0 {
-			if err := q.barrier(); err != nil {
-				return err
-			}
-		} else if q.node.Backing() != nil || len(q.snapshots) > 0 {
+		if !lazy || len(c.rt) > 0 || q.node.Backing() != nil || len(q.snapshots) > 0 {
 			if err := q.barrier(); err != nil {
 				return err
 			}
 		}
-		for _, w := range c.l2 {
-			q.file.Debug(block.EventL2Update)
-			if err := q.file.Pwrite(w.t.off, w.data.B); err != nil {
-				return err
-			}
+		if err := q.writeTables(c.l2, block.EventL2Update); err != nil {
+			return err
 		}
 	}
 	if len(c.l1) > 0 {
 		if err := q.barrier(); err != nil {
 			return err
 		}
-		for _, s := range c.l1 {
-			q.file.Debug(block.EventL1Update)
-			if err := q.file.Pwrite(s.off, s.data); err != nil {
-				return err
-			}
+		return q.writeSectors(c.l1, block.EventL1Update)
+	}
+	return nil
+}
+
+func (q *image) writeTables(list []copyOf, e block.DebugEvent) error {
+	for _, w := range list {
+		q.file.Debug(e)
+		if err := q.file.Pwrite(w.t.off, w.data.B); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (q *image) writeSectors(list []sector, e block.DebugEvent) error {
+	for _, s := range list {
+		q.file.Debug(e)
+		if err := q.file.Pwrite(s.off, s.data); err != nil {
+			return err
 		}
 	}
 	return nil
