@@ -38,6 +38,14 @@ func (a *OpenArgs) SetReadOnly(err error) error {
 	return nil
 }
 
+// FollowReadOnly makes the node read-only, as SetReadOnly does, if its child is.
+func (a *OpenArgs) FollowReadOnly(c *Child) error {
+	if n := c.Node(); !a.Node.set.ReadOnly && n.ReadOnly() {
+		return a.SetReadOnly(Errorf(KindInvalid, "Node '%s' is read-only", n.Name()))
+	}
+	return nil
+}
+
 // OpenChild opens or finds the node that ref means and makes it a child.
 func (a *OpenArgs) OpenChild(name string, ref Ref, role Role) (*Child, error) {
 	return a.child(name, ref.Definition, ref.Reference, role)

@@ -20,10 +20,8 @@ func openFile(a *block.OpenArgs, ref block.Ref) (passthrough, error) {
 	if err != nil {
 		return passthrough{}, err
 	}
-	if !a.Settings().ReadOnly && file.Node().ReadOnly() {
-		if err := a.SetReadOnly(block.Errorf(block.KindInvalid, "Node '%s' is read-only", file.Node().Name())); err != nil {
-			return passthrough{}, err
-		}
+	if err := a.FollowReadOnly(file); err != nil {
+		return passthrough{}, err
 	}
 	return passthrough{file}, nil
 }

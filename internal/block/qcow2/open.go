@@ -13,14 +13,10 @@ func open(a *block.OpenArgs) (block.Driver, error) {
 	if err != nil {
 		return nil, err
 	}
-	set := a.Settings()
-	if !set.ReadOnly && file.Node().ReadOnly() {
-		if err := a.SetReadOnly(block.Errorf(block.KindInvalid, "Node '%s' is read-only", file.Node().Name())); err != nil {
-			return nil, err
-		}
-		set = a.Settings()
+	if err := a.FollowReadOnly(file); err != nil {
+		return nil, err
 	}
-	q := &image{graph: a.Graph, node: a.Node, file: file, data: file, opts: o, read: set.ReadOnly, quiet: make(chan struct{}, 1)}
+	q := &image{graph: a.Graph, node: a.Node, file: file, data: file, opts: o, read: a.Settings().ReadOnly, quiet: make(chan struct{}, 1)}
 	if err := q.readAll(a); err != nil {
 		if block.KindOf(err) == block.KindOther {
 			err = &block.Error{Kind: block.KindIO, Text: fmt.Sprintf("Could not open '%s': %s", file.Node().FileName(), block.ErrorText(err)), Err: err}

@@ -45,10 +45,8 @@ func open(a *block.OpenArgs) (block.Driver, error) {
 		return nil, err
 	}
 	d := &image{node: a.Node, file: file, size: -1}
-	if !a.Settings().ReadOnly && file.Node().ReadOnly() {
-		if err := a.SetReadOnly(block.Errorf(block.KindInvalid, "Node '%s' is read-only", file.Node().Name())); err != nil {
-			return nil, err
-		}
+	if err := a.FollowReadOnly(file); err != nil {
+		return nil, err
 	}
 	if err := d.place(o); err != nil {
 		return nil, err
