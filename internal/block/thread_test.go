@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"govmd/internal/block"
+	"govmd/internal/block/blocktest"
 	"govmd/internal/block/file"
 	"govmd/internal/block/qcow2"
 	"govmd/internal/qmp"
@@ -72,17 +73,7 @@ func openFile(t testing.TB, driver, name string, direct bool) (*block.Graph, *bl
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := g.NewBackend("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.SetPerms(block.PermRead|block.PermWrite, block.PermAll); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.InsertMedium(n); err != nil {
-		t.Fatal(err)
-	}
-	return g, n, b
+	return g, n, blocktest.Backend(t, g, n, block.PermRead|block.PermWrite)
 }
 
 func makeFile(t testing.TB, driver string, size int64) string {

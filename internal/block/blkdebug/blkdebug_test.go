@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"govmd/internal/block"
+	"govmd/internal/block/blocktest"
 	_ "govmd/internal/block/drivers"
 	"govmd/internal/qmp"
 	"govmd/internal/qmp/qjson"
@@ -35,16 +36,7 @@ func open(t *testing.T, rules string) (*block.Node, *block.Backend) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := g.NewBackend("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.SetPerms(block.PermRead|block.PermWrite, block.PermAll); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.InsertMedium(n); err != nil {
-		t.Fatal(err)
-	}
+	b := blocktest.Backend(t, g, n, block.PermRead|block.PermWrite)
 	t.Cleanup(func() {
 		b.Close()
 		n.Unref()

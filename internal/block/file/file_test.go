@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"govmd/internal/block"
+	"govmd/internal/block/blocktest"
 	_ "govmd/internal/block/drivers"
 	"govmd/internal/qmp"
 )
@@ -38,17 +39,7 @@ func openImage(t *testing.T, g *block.Graph, name string, set block.Settings, op
 
 func rw(t *testing.T, g *block.Graph, n *block.Node) *block.Backend {
 	t.Helper()
-	b, err := g.NewBackend("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.SetPerms(block.PermRead|block.PermWrite|block.PermResize, block.PermAll); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.InsertMedium(n); err != nil {
-		t.Fatal(err)
-	}
-	return b
+	return blocktest.Backend(t, g, n, block.PermRead|block.PermWrite|block.PermResize)
 }
 
 func TestReadWrite(t *testing.T) {
@@ -172,23 +163,7 @@ func TestLocks(t *testing.T) {
 	n.Unref()
 
 	// Another one, that waits for its input, has the image now.
-	cmd := exec.Command("qemu-io", "-f", "raw", name)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	_, _ = in.Write([]byte("length\n"))
-	buf := make([]byte, 256)
-	if _, err := stdout.Read(buf); err != nil { // it is open
-		t.Fatal(err)
-	}
+	end := blocktest.QemuIO(t, "-f", "raw", name)
 	opts = &qmp.Object{}
 	opts.Add("driver", "raw")
 	n = openImage(t, g, name, block.Settings{}, opts)
@@ -202,8 +177,7 @@ func TestLocks(t *testing.T) {
 		t.Errorf("inserted beside qemu-io: %v", err)
 	}
 	c.Close()
-	_ = in.Close()
-	_ = cmd.Wait()
+	end()
 }
 
 func TestPermissions(t *testing.T) {

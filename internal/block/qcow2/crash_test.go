@@ -41,16 +41,7 @@ func (r *crashRig) open(t testing.TB) *disk {
 	if d.n, err = d.g.Open(context.Background(), o, block.Settings{Unmap: true}); err != nil {
 		t.Fatal(err)
 	}
-	if d.b, err = d.g.NewBackend(""); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.b.SetPerms(block.PermRead|block.PermWrite|block.PermResize, block.PermAll); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.b.InsertMedium(d.n); err != nil {
-		t.Fatal(err)
-	}
-	d.q = d.b.NewQueue("test", 8)
+	d.use(t)
 	return d
 }
 
@@ -93,12 +84,8 @@ func TestCrash(t *testing.T) {
 			o := v.o
 			o.Size = size
 			r := newCrashRig(t, o)
-			cluster := 65536
-			if o.ClusterSize != nil {
-				cluster = int(*o.ClusterSize)
-			}
 			m := newModel(size, 5)
-			r.work(t, m, cluster, v.snapshots)
+			r.work(t, m, clusterOf(&o), v.snapshots)
 			rnd := rand.New(rand.NewPCG(1, 1))
 			log := r.mem.Log()
 			for i := range 60 {

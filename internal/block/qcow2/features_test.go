@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"govmd/internal/block"
+	"govmd/internal/block/blocktest"
 	"govmd/internal/block/file"
 	"govmd/internal/block/qcow2"
 	"govmd/internal/qmp"
@@ -257,25 +258,11 @@ func TestLocks(t *testing.T) {
 		arg            string
 		reader, writer bool // that we can be
 	}{{"-r", true, false}, {"-n", false, false}} {
-		cmd := exec.Command("qemu-io", "-f", "qcow2", c.arg, name)
+		args := []string{"-f", "qcow2", c.arg, name}
 		if c.arg == "-n" {
-			cmd = exec.Command("qemu-io", "-f", "qcow2", name)
+			args = []string{"-f", "qcow2", name}
 		}
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		out, err := cmd.StdoutPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		_, _ = in.Write([]byte("length\n")) // what it answers says that it has the image
-		if _, err := out.Read(make([]byte, 256)); err != nil {
-			t.Fatal(err)
-		}
+		end := blocktest.QemuIO(t, args...)
 		for _, readOnly := range []bool{true, false} {
 			n, err := open(readOnly)
 			want := c.writer
@@ -289,8 +276,7 @@ func TestLocks(t *testing.T) {
 				n.Unref()
 			}
 		}
-		_ = in.Close()
-		_ = cmd.Wait()
+		end()
 	}
 }
 

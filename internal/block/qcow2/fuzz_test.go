@@ -63,17 +63,7 @@ func openMem(t testing.TB, g *block.Graph, id string) (*block.Node, *block.Backe
 	if err != nil {
 		return nil, nil
 	}
-	b, err := g.NewBackend("")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.SetPerms(block.PermRead|block.PermWrite|block.PermResize, block.PermAll); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.InsertMedium(n); err != nil {
-		t.Fatal(err)
-	}
-	return n, b
+	return n, blocktest.Backend(t, g, n, block.PermRead|block.PermWrite|block.PermResize)
 }
 
 // FuzzImage opens images that are not what they seem and does everything to them.

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"govmd/internal/block"
+	"govmd/internal/block/blocktest"
 	_ "govmd/internal/block/drivers"
 	"govmd/internal/block/file"
 	"govmd/internal/block/qcow2"
@@ -72,17 +73,23 @@ func openDisk(t testing.TB, name string, opts ...any) *disk {
 	if d.n, err = d.g.OpenImage(context.Background(), name, o, qmp.JSON, block.Settings{Unmap: true, NoFlush: true}); err != nil {
 		t.Fatal(err)
 	}
-	if d.b, err = d.g.NewBackend(""); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.b.SetPerms(block.PermRead|block.PermWrite|block.PermResize, block.PermAll); err != nil {
-		t.Fatal(err)
-	}
-	if err := d.b.InsertMedium(d.n); err != nil {
-		t.Fatal(err)
-	}
-	d.q = d.b.NewQueue("test", 8)
+	d.use(t)
 	return d
+}
+
+// use gives the node to a back end with a queue.
+func (d *disk) use(t testing.TB) {
+	t.Helper()
+	d.b = blocktest.Backend(t, d.g, d.n, block.PermRead|block.PermWrite|block.PermResize)
+	d.q = d.b.NewQueue("test", 8)
+}
+
+// clusterOf returns the size of the clusters of an image that is made so.
+func clusterOf(o *qcow2.CreateOptions) int {
+	if o.ClusterSize != nil {
+		return int(*o.ClusterSize)
+	}
+	return 65536
 }
 
 func (d *disk) close(t testing.TB) {
@@ -216,10 +223,7 @@ func TestRandom(t *testing.T) {
 			o := v.o
 			o.Size = size
 			newImage(t, name, &o)
-			cluster := 65536
-			if o.ClusterSize != nil {
-				cluster = int(*o.ClusterSize)
-			}
+			cluster := clusterOf(&o)
 			qemuImg(t, "check", "-q", name)
 			m := newModel(size, uint64(len(v.name)))
 			for round := range 3 {
@@ -255,10 +259,7 @@ func TestBacking(t *testing.T) {
 			o := v.o
 			o.Size, o.BackingFile, o.BackingFmt = size, ptr("base.qcow2"), ptr("qcow2")
 			newImage(t, name, &o)
-			cluster := 65536
-			if o.ClusterSize != nil {
-				cluster = int(*o.ClusterSize)
-			}
+			cluster := clusterOf(&o)
 			for range 2 {
 				d := openDisk(t, name)
 				if d.n.Backing() == nil {
@@ -289,10 +290,7 @@ func TestSnapshots(t *testing.T) {
 			newImage(t, name, &o)
 			m := newModel(size, 3)
 			kept := map[string][]byte{}
-			cluster := 65536
-			if o.ClusterSize != nil {
-				cluster = int(*o.ClusterSize)
-			}
+			cluster := clusterOf(&o)
 			ctx := context.Background()
 			for range 8 {
 				d := openDisk(t, name)
@@ -351,10 +349,7 @@ func TestResize(t *testing.T) {
 			o.Size = 1 << 20
 			newImage(t, name, &o)
 			m := newModel(1<<20, 3)
-			cluster := 65536
-			if o.ClusterSize != nil {
-				cluster = int(*o.ClusterSize)
-			}
+			cluster := clusterOf(&o)
 			d := openDisk(t, name)
 			for range 12 {
 				for range 15 {
