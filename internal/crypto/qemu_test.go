@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"govmd/internal/crypto/cryptotest"
 )
 
 // qemu starts QEMU with a QMP monitor on a socket with TLS.
@@ -40,23 +42,24 @@ func greeted(conn net.Conn) (string, error) {
 }
 
 // dirFor makes a directory of credentials of which the authority is trusted's.
-func (p *pki) dirFor(end, name string, trusted *pki) string {
-	dir := p.t.TempDir()
-	p.issue(dir, end, name, nil)
-	p.write(filepath.Join(dir, caFile), "CERTIFICATE", trusted.ca.Raw)
+func dirFor(t *testing.T, end, name string, by, trusted *cryptotest.Authority) string {
+	t.Helper()
+	dir := t.TempDir()
+	by.Files(dir, end, name, nil)
+	cryptotest.WritePEM(t, filepath.Join(dir, caFile), "CERTIFICATE", trusted.Cert.Raw)
 	return dir
 }
 
 // QEMU as a client takes a server of ours, whose certificate has a common name
 // alone, and is taken if its own certificate is of the right authority.
 func TestServesQEMU(t *testing.T) {
-	p, stranger := newPKI(t), newPKI(t)
+	p, stranger := cryptotest.New(t), cryptotest.New(t)
 	for name, c := range map[string]struct {
-		by   *pki
+		by   *cryptotest.Authority
 		want string
 	}{"known": {p, greeting}, "stranger": {stranger, ""}} {
 		t.Run(name, func(t *testing.T) {
-			server, err := creds(t, "endpoint=server,dir="+p.dirFor("server", "localhost", p))
+			server, err := creds(t, "endpoint=server,dir="+dirFor(t, "server", "localhost", p, p))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -70,7 +73,7 @@ func TestServesQEMU(t *testing.T) {
 			}
 			defer l.Close()
 			_, port, _ := net.SplitHostPort(l.Addr().String())
-			qemu(t, "endpoint=client,sanity-check=off,dir="+c.by.dirFor("client", "me", p), "host=localhost,ipv6=off,port="+port)
+			qemu(t, "endpoint=client,sanity-check=off,dir="+dirFor(t, "client", "me", c.by, p), "host=localhost,ipv6=off,port="+port)
 			conn, err := l.Accept()
 			if err != nil {
 				t.Fatal(err)
@@ -86,7 +89,7 @@ func TestServesQEMU(t *testing.T) {
 
 // QEMU as a server takes a client of ours, which knows it by its common name.
 func TestDialsQEMU(t *testing.T) {
-	p := newPKI(t)
+	p := cryptotest.New(t)
 	l, err := net.Listen("tcp4", "127.0.0.1:0") // for a port that is free
 	if err != nil {
 		t.Fatal(err)
@@ -94,8 +97,8 @@ func TestDialsQEMU(t *testing.T) {
 	addr := l.Addr().String()
 	_ = l.Close()
 	_, port, _ := net.SplitHostPort(addr)
-	qemu(t, "endpoint=server,dir="+p.dirFor("server", "its.name", p), "server=on,wait=off,host=127.0.0.1,port="+port)
-	client, err := creds(t, "endpoint=client,dir="+p.dirFor("client", "me", p))
+	qemu(t, "endpoint=server,dir="+dirFor(t, "server", "its.name", p, p), "server=on,wait=off,host=127.0.0.1,port="+port)
+	client, err := creds(t, "endpoint=client,dir="+dirFor(t, "client", "me", p, p))
 	if err != nil {
 		t.Fatal(err)
 	}

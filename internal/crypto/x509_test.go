@@ -1,12 +1,9 @@
 package crypto
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
 	"math/big"
 	"net"
@@ -16,69 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"govmd/internal/crypto/cryptotest"
 	"govmd/internal/object"
 )
-
-// pki makes certificates.
-type pki struct {
-	t   testing.TB
-	ca  *x509.Certificate
-	key *ecdsa.PrivateKey
-}
-
-func newPKI(t testing.TB) *pki {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "ca"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, ca, ca, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if ca, err = x509.ParseCertificate(der); err != nil {
-		t.Fatal(err)
-	}
-	return &pki{t, ca, key}
-}
-
-func (p *pki) write(path, kind string, der []byte) {
-	p.t.Helper()
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		p.t.Fatal(err)
-	}
-}
-
-// issue puts a certificate for a name and its key into dir; change may alter it.
-func (p *pki) issue(dir, end, name string, change func(*x509.Certificate)) {
-	p.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	c := &x509.Certificate{
-		SerialNumber: big.NewInt(int64(len(name)) + 100), Subject: pkix.Name{CommonName: name},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	if change != nil {
-		change(c)
-	}
-	der, err := x509.CreateCertificate(rand.Reader, c, p.ca, &key.PublicKey, p.key)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.write(filepath.Join(dir, caFile), "CERTIFICATE", p.ca.Raw)
-	p.write(filepath.Join(dir, end+"-cert.pem"), "CERTIFICATE", der)
-	p.write(filepath.Join(dir, end+"-key.pem"), "PRIVATE KEY", keyDER)
-}
 
 func creds(t testing.TB, options string) (*X509, error) {
 	t.Helper()
@@ -133,14 +70,14 @@ func handshake(t testing.TB, server, client *X509, host string) (serverErr, clie
 // Who is who is decided by certificates, of which those with no name but a
 // common name are as good as others.
 func TestHandshakes(t *testing.T) {
-	p, stranger := newPKI(t), newPKI(t)
+	p, stranger := cryptotest.New(t), cryptotest.New(t)
 	named := func(c *x509.Certificate) { c.DNSNames = []string{"host.example"} }
 	for _, c := range []struct {
 		name           string
 		serverCN       string
 		change         func(*x509.Certificate)
 		host           string
-		clientPKI      *pki
+		clientPKI      *cryptotest.Authority
 		verify         string
 		server, client string // parts of the errors
 	}{
@@ -156,11 +93,11 @@ func TestHandshakes(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			sd, cd := t.TempDir(), t.TempDir()
-			p.issue(sd, "server", c.serverCN, c.change)
+			p.Files(sd, "server", c.serverCN, c.change)
 			if c.clientPKI != nil {
-				c.clientPKI.issue(cd, "client", "me", nil)
+				c.clientPKI.Files(cd, "client", "me", nil)
 			}
-			p.write(filepath.Join(cd, caFile), "CERTIFICATE", p.ca.Raw)
+			cryptotest.WritePEM(t, filepath.Join(cd, caFile), "CERTIFICATE", p.Cert.Raw)
 			s, err := creds(t, "endpoint=server,dir="+sd+c.verify)
 			if err != nil {
 				t.Fatal(err)
@@ -190,18 +127,18 @@ func TestHandshakes(t *testing.T) {
 
 // A revoked certificate is refused, and a renewed one is taken.
 func TestRevocationAndRenewal(t *testing.T) {
-	p := newPKI(t)
+	p := cryptotest.New(t)
 	sd, cd := t.TempDir(), t.TempDir()
-	p.issue(sd, "server", "host.example", nil)
-	p.issue(cd, "client", "me", nil)
+	p.Files(sd, "server", "host.example", nil)
+	p.Files(cd, "client", "me", nil)
 	der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{
 		Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour),
-		RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: big.NewInt(102), RevocationTime: time.Now()}},
-	}, p.ca, p.key)
+		RevokedCertificateEntries: []x509.RevocationListEntry{{SerialNumber: big.NewInt(cryptotest.Serial("me")), RevocationTime: time.Now()}},
+	}, p.Cert, p.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.write(filepath.Join(sd, crlFile), "X509 CRL", der)
+	cryptotest.WritePEM(t, filepath.Join(sd, crlFile), "X509 CRL", der)
 	s, err := creds(t, "endpoint=server,dir="+sd)
 	if err != nil {
 		t.Fatal(err)
@@ -213,7 +150,7 @@ func TestRevocationAndRenewal(t *testing.T) {
 	if err, _ := handshake(t, s, c, "host.example"); err == nil || !strings.Contains(err.Error(), "revoked") {
 		t.Errorf("revoked certificate: %v", err)
 	}
-	p.issue(cd, "client", "another", nil)
+	p.Files(cd, "client", "another", nil)
 	late := time.Now().Add(time.Minute)
 	if err := os.Chtimes(filepath.Join(cd, "client-cert.pem"), late, late); err != nil {
 		t.Fatal(err)
@@ -224,7 +161,7 @@ func TestRevocationAndRenewal(t *testing.T) {
 }
 
 func TestSanity(t *testing.T) {
-	p, other := newPKI(t), newPKI(t)
+	p, other := cryptotest.New(t), cryptotest.New(t)
 	for _, c := range []struct {
 		name   string
 		change func(*x509.Certificate)
@@ -238,14 +175,16 @@ func TestSanity(t *testing.T) {
 		{"usage", func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign }, nil, "usage does not permit digital signature"},
 		{"purpose", func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} }, nil,
 			"purpose does not allow use with a TLS server"},
-		{"other CA", nil, func(dir string) { p.write(filepath.Join(dir, caFile), "CERTIFICATE", other.ca.Raw) },
+		{"other CA", nil, func(dir string) { cryptotest.WritePEM(t, filepath.Join(dir, caFile), "CERTIFICATE", other.Cert.Raw) },
 			"failed validation against"},
 		{"no key", nil, func(dir string) { _ = os.Remove(filepath.Join(dir, "server-key.pem")) }, "Unable to access credentials"},
-		{"bad key", nil, func(dir string) { p.write(filepath.Join(dir, "server-key.pem"), "PRIVATE KEY", []byte("x")) }, "Cannot load certificate"},
+		{"bad key", nil, func(dir string) {
+			cryptotest.WritePEM(t, filepath.Join(dir, "server-key.pem"), "PRIVATE KEY", []byte("x"))
+		}, "Cannot load certificate"},
 		{"no CA", nil, func(dir string) { _ = os.WriteFile(filepath.Join(dir, caFile), nil, 0o600) }, "Cannot load CA certificate"},
 	} {
 		dir := t.TempDir()
-		p.issue(dir, "server", "host", c.change)
+		p.Files(dir, "server", "host", c.change)
 		if c.after != nil {
 			c.after(dir)
 		}

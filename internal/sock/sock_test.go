@@ -2,26 +2,21 @@ package sock
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"errors"
 	"io"
 	"io/fs"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
+	"govmd/internal/crypto/cryptotest"
 	"govmd/internal/option"
 	"govmd/internal/qmp"
 	"govmd/internal/qmp/qjson"
@@ -325,26 +320,8 @@ type creds struct {
 
 func newCreds(t *testing.T) *creds {
 	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	tmpl := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "me"}, DNSNames: []string{"me"},
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageAny},
-	}
-	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, &key.PublicKey, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		t.Fatal(err)
-	}
-	pool := x509.NewCertPool()
-	pool.AddCert(cert)
-	return &creds{tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool}
+	a := cryptotest.New(t)
+	return &creds{a.Certificate("me", func(c *x509.Certificate) { c.DNSNames = []string{"me"} }), a.Pool()}
 }
 
 func (c *creds) ServerTLS() (*tls.Config, error) {

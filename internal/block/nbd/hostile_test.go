@@ -2,17 +2,11 @@ package nbd
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	crand "crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/binary"
-	"encoding/pem"
 	"errors"
 	"io"
-	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -25,6 +19,7 @@ import (
 
 	"govmd/internal/block"
 	"govmd/internal/block/nbd/wire"
+	"govmd/internal/crypto/cryptotest"
 	"govmd/internal/sock"
 )
 
@@ -236,53 +231,13 @@ func (c stubCreds) ClientTLS(host string) (*tls.Config, error) {
 	return cfg, nil
 }
 
-// certificates makes an authority and a server's certificate for localhost in dir,
-// named as QEMU wants them.
-func certificates(t *testing.T, dir string) *x509.CertPool {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), crand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ca := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test CA"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
-	}
-	leaf := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "localhost"}, DNSNames: []string{"localhost"},
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-		BasicConstraintsValid: true, NotBefore: ca.NotBefore, NotAfter: ca.NotAfter,
-	}
-	pool := x509.NewCertPool()
-	for name, tmpl := range map[string]*x509.Certificate{"ca-cert.pem": ca, "server-cert.pem": leaf} {
-		der, err := x509.CreateCertificate(crand.Reader, tmpl, ca, &key.PublicKey, key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if tmpl == ca {
-			c, _ := x509.ParseCertificate(der)
-			pool.AddCert(c)
-		}
-		writePEM(t, filepath.Join(dir, name), "CERTIFICATE", der)
-	}
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	writePEM(t, filepath.Join(dir, "server-key.pem"), "PRIVATE KEY", der)
-	return pool
-}
-
-func writePEM(t *testing.T, name, kind string, der []byte) {
-	t.Helper()
-	if err := os.WriteFile(name, pem.EncodeToMemory(&pem.Block{Type: kind, Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
-	pool := certificates(t, dir)
+	authority := cryptotest.New(t)
+	authority.Files(dir, "server", "localhost", func(c *x509.Certificate) {
+		c.DNSNames, c.BasicConstraintsValid = []string{"localhost"}, true
+		c.KeyUsage, c.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+	})
 	disk, socket := filepath.Join(dir, "disk"), filepath.Join(dir, "s")
 	if err := os.WriteFile(disk, make([]byte, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
@@ -305,7 +260,7 @@ func TestTLS(t *testing.T) {
 	if _, err := cfg.connect(context.Background()); err == nil || !strings.Contains(err.Error(), "requires TLS") {
 		t.Errorf("without TLS: %v", err)
 	}
-	cfg.creds = stubCreds{&tls.Config{RootCAs: pool}}
+	cfg.creds = stubCreds{&tls.Config{RootCAs: authority.Pool()}}
 	s, err := cfg.connect(context.Background())
 	if err != nil {
 		t.Fatal(err)
