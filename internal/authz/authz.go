@@ -5,6 +5,7 @@ package authz
 import (
 	"sync"
 
+	"govmd/internal/glob"
 	"govmd/internal/object"
 )
 
@@ -68,39 +69,13 @@ func (l *List) Allows(identity string) (bool, error) {
 	for _, r := range l.rules {
 		matches := r.Match == identity
 		if r.Format != nil && *r.Format == Glob {
-			matches = globMatches(r.Match, identity)
+			matches = glob.Match(r.Match, identity)
 		}
 		if matches {
 			return r.Policy == Allow, nil
 		}
 	}
 	return l.policy == Allow, nil
-}
-
-// globMatches reports whether pattern, in which * stands for any characters and
-// ? for one, matches all of s. Its time is at most the product of their lengths.
-func globMatches(pattern, s string) bool {
-	p, rest := []rune(pattern), []rune(s)
-	i, j := 0, 0
-	star, retry := -1, 0
-	for j < len(rest) {
-		switch {
-		case i < len(p) && p[i] == '*':
-			star, retry = i, j
-			i++
-		case i < len(p) && (p[i] == '?' || p[i] == rest[j]):
-			i, j = i+1, j+1
-		case star >= 0:
-			retry++
-			i, j = star+1, retry
-		default:
-			return false
-		}
-	}
-	for i < len(p) && p[i] == '*' {
-		i++
-	}
-	return i == len(p)
 }
 
 func (s *Simple) lock() *sync.RWMutex { return &s.mu }

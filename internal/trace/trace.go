@@ -21,6 +21,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"govmd/internal/glob"
 )
 
 // MaxVCPUs is how many vCPUs can be told apart: per-vCPU points of those with a
@@ -111,7 +113,7 @@ func Matching(pattern string) []*Point {
 	defer mu.Unlock()
 	var list []*Point
 	for _, p := range points {
-		if Match(pattern, p.name) {
+		if glob.Match(pattern, p.name) {
 			list = append(list, p)
 		}
 	}
@@ -120,29 +122,6 @@ func Matching(pattern string) []*Point {
 
 // IsPattern reports whether text can match more than one name.
 func IsPattern(text string) bool { return strings.ContainsAny(text, "*?") }
-
-// Match reports whether name matches pattern. Its time is bounded by the product
-// of their lengths.
-func Match(pattern, name string) bool {
-	star, mark := -1, 0 // the last * and where in name it was met
-	p, n := 0, 0
-	for n < len(name) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, mark = p, n
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == name[n]):
-			p++
-			n++
-		case star >= 0:
-			mark++
-			p, n = star+1, mark
-		default:
-			return false
-		}
-	}
-	return strings.Trim(pattern[p:], "*") == ""
-}
 
 // Set enables or disables the point, a per-vCPU one for all vCPUs.
 func (p *Point) Set(on bool) {

@@ -99,22 +99,6 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestMatch(t *testing.T) {
-	for _, c := range []struct {
-		pattern, name string
-		want          bool
-	}{
-		{"", "", true}, {"", "a", false}, {"*", "", true}, {"*", "a_b", true}, {"a*", "ba", false},
-		{"a*b*c", "a_b_b_c", true}, {"a*b*c", "a_b_b_d", false}, {"?_b", "a_b", true}, {"?", "", false},
-		{"a_b", "a_b", true}, {"a_b", "a_bc", false}, {"*c", "a_b", false}, {"**b", "a_b", true}, {"a_b**", "a_b", true},
-		{strings.Repeat("a*", 50) + "b", strings.Repeat("a", 200), false},
-	} {
-		if Match(c.pattern, c.name) != c.want {
-			t.Errorf("Match(%q, %q) is %v", c.pattern, c.name, !c.want)
-		}
-	}
-}
-
 // Points are switched while they are passed.
 func TestConcurrent(t *testing.T) {
 	said := capture(t)

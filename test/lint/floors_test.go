@@ -18,7 +18,7 @@ var floors = []struct {
 	beside   []string
 }{
 	// Vocabulary: values and small mechanisms that everybody speaks with.
-	{packages: []string{"trace"}},
+	{packages: []string{"trace", "glob"}, beside: []string{"glob"}},
 	{packages: []string{"event", "clock", "lane", "worker"}},
 	{packages: []string{"option", "qmp", "object"}, beside: []string{"option", "qmp"}},
 	{packages: []string{"runstate", "state", "job", "fd", "sock", "kvm", "authz", "iothread", "throttle", "tracectl", "yank"}},
