@@ -11,5 +11,5 @@ func (v *vm) defaultCard(g *block.Graph) error {
 	if v.setup.noDefaults || !v.cfg.Board.Info().RAM {
 		return nil
 	}
-	return v.defaultDrive(g, driveOptions{LegacyDrive: block.LegacyDrive{Interface: defaultCard, Media: "disk"}, index: 0})
+	return v.defaultDrive(g, newDrive(defaultCard, "disk"), 0)
 }

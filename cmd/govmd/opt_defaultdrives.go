@@ -22,31 +22,24 @@ func (v *vm) defaultDrives(g *block.Graph) error {
 		return nil
 	}
 	if !s.hasDevice(replacesCD...) {
-		err := v.defaultDrive(g, driveOptions{
-			LegacyDrive: block.LegacyDrive{Interface: "ide", Media: "cdrom"}, index: 2, set: block.Settings{ReadOnly: true},
-		})
-		if err != nil {
+		d := newDrive("ide", "cdrom")
+		d.set.ReadOnly = true
+		if err := v.defaultDrive(g, d, 2); err != nil {
 			return err
 		}
 	}
 	if !s.hasDevice(replacesFloppy...) {
-		return v.defaultDrive(g, driveOptions{LegacyDrive: block.LegacyDrive{Interface: "floppy", Media: "disk"}, index: 0})
+		return v.defaultDrive(g, newDrive("floppy", "disk"), 0)
 	}
 	return nil
 }
 
-// defaultDrive makes an empty drive unless there is one in its place.
-func (v *vm) defaultDrive(g *block.Graph, d driveOptions) error {
-	bus, unit := 0, d.index
-	if most := interfaces[d.Interface]; most > 0 {
-		bus, unit = d.index/most, d.index%most
-	}
-	if g.LegacyDrive(d.Interface, bus, unit) != nil {
+// defaultDrive makes an empty drive, of that index, unless there is one in its place.
+func (v *vm) defaultDrive(g *block.Graph, d *driveOptions, index int) error {
+	d.index = index
+	if bus, unit := placeOf(d.Interface, index); g.LegacyDrive(d.Interface, bus, unit) != nil {
 		return nil
 	}
-	d.bus, d.unit = -1, -1
-	d.policy = block.Policy{Read: block.OnErrorReport, Write: block.OnErrorEnospc}
-	d.accountInvalid, d.accountFailed = true, true
 	if err := d.place(g); err != nil {
 		return err
 	}

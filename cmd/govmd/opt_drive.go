@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"govmd/internal/block"
 	"govmd/internal/machine"
@@ -31,10 +32,6 @@ var interfaces = map[string]int{
 func applyDrive(s *setup, given, text string) error {
 	list := option.Parse(text, "")
 	s.warn(given, list.Warnings()...)
-	return s.addDrive(given, list)
-}
-
-func (s *setup) addDrive(given string, list option.List) error {
 	s.drives = append(s.drives, driveSetup{list, given})
 	return nil
 }
@@ -43,7 +40,8 @@ func (s *setup) addDrive(given string, list option.List) error {
 func driveFile(items ...option.Item) func(*setup, string, string) error {
 	return func(s *setup, given, file string) error {
 		list := append(option.List{{Key: "file", Value: file}}, items...)
-		return s.addDrive(given, list)
+		s.drives = append(s.drives, driveSetup{list, given})
+		return nil
 	}
 }
 
@@ -53,48 +51,53 @@ var applyFirstDisk = driveFile(option.Item{Key: "index", Value: "0"}, option.Ite
 // driveOptions is what -drive says, sorted into what is the drive's and what is
 // its image's.
 type driveOptions struct {
-	block.LegacyDrive
-	index, bus, unit int // -1: not given
-	file             string
-	node             *qmp.Object // options of the image
-	set              block.Settings
-	writethrough     bool
-	snapshot         bool
-	copyOnRead       bool
-	policy           block.Policy
-	limits           throttle.Config
-	group            string
-	accountInvalid   bool
-	accountFailed    bool
+	block.LegacyDrive     // Bus and Unit -1: not given
+	index             int // -1: not given
+	file              string
+	node              *qmp.Object // options of the image
+	set               block.Settings
+	writethrough      bool
+	snapshot          bool
+	copyOnRead        bool
+	policy            block.Policy
+	limits            throttle.Config
+	group             string
+	accountInvalid    bool
+	accountFailed     bool
 }
 
-// limitKeys are the names of limits, the old one and that of the group's member.
-var limitKeys = map[string]struct {
+// limitKey is a limit of one kind: its average, burst or length of the burst (0, 1, 2).
+type limitKey struct {
 	kind throttle.Kind
-	what int // 0: average, 1: burst, 2: length of the burst
-}{}
+	what int
+}
 
-func init() {
+// limitKeys are the limits by their names, the old one and that of the group's member.
+var limitKeys = sync.OnceValue(func() map[string]limitKey {
 	old := [throttle.Kinds]string{"bps", "bps_rd", "bps_wr", "iops", "iops_rd", "iops_wr"}
 	now := [throttle.Kinds]string{"bps-total", "bps-read", "bps-write", "iops-total", "iops-read", "iops-write"}
+	keys := map[string]limitKey{}
 	for k := range throttle.Kinds {
 		for what, suffix := range [3]string{"", "_max", "_max_length"} {
-			limitKeys[old[k]+suffix] = struct {
-				kind throttle.Kind
-				what int
-			}{k, what}
-			limitKeys["throttling."+now[k]+strings.ReplaceAll(suffix, "_", "-")] = limitKeys[old[k]+suffix]
+			keys[old[k]+suffix] = limitKey{k, what}
+			keys["throttling."+now[k]+strings.ReplaceAll(suffix, "_", "-")] = limitKey{k, what}
 		}
+	}
+	return keys
+})
+
+// newDrive returns a drive of which nothing else has been said.
+func newDrive(iface, media string) *driveOptions {
+	return &driveOptions{
+		LegacyDrive: block.LegacyDrive{Interface: iface, Media: media, Bus: -1, Unit: -1}, index: -1, node: &qmp.Object{},
+		policy: block.Policy{Read: block.OnErrorReport, Write: block.OnErrorEnospc},
+		limits: throttle.Unlimited(), accountInvalid: true, accountFailed: true,
 	}
 }
 
 func parseDrive(list option.List, preferred string) (*driveOptions, error) {
-	d := &driveOptions{
-		index: -1, bus: -1, unit: -1, node: &qmp.Object{}, policy: block.Policy{Read: block.OnErrorReport, Write: block.OnErrorEnospc},
-		limits: throttle.Unlimited(), accountInvalid: true, accountFailed: true,
-		set: block.Settings{AutoReadOnly: true, Unmap: false},
-	}
-	d.Interface, d.Media = preferred, "disk"
+	d := newDrive(preferred, "disk")
+	d.set.AutoReadOnly = true
 	for _, it := range list {
 		if err := d.take(it.Key, it.Value); err != nil {
 			return nil, err
@@ -112,7 +115,7 @@ func (d *driveOptions) take(key, value string) (err error) {
 		}
 		return err
 	}
-	if k, ok := limitKeys[key]; ok {
+	if k, ok := limitKeys()[key]; ok {
 		n, err := option.NumberValue(key, value)
 		if err != nil {
 			return err
@@ -130,9 +133,9 @@ func (d *driveOptions) take(key, value string) (err error) {
 		}
 		d.Interface = value
 	case "bus":
-		return number(&d.bus)
+		return number(&d.Bus)
 	case "unit":
-		return number(&d.unit)
+		return number(&d.Unit)
 	case "index":
 		return number(&d.index)
 	case "id":
@@ -214,7 +217,7 @@ func (d *driveOptions) take(key, value string) (err error) {
 
 // complete works out what follows from the rest.
 func (d *driveOptions) complete(list option.List) error {
-	if d.index >= 0 && (d.bus >= 0 || d.unit >= 0) {
+	if d.index >= 0 && (d.Bus >= 0 || d.Unit >= 0) {
 		return errors.New("index cannot be used with bus and unit")
 	}
 	given := func(key string) bool { _, ok := list.Get(key); return ok }
@@ -234,40 +237,44 @@ func (d *driveOptions) complete(list option.List) error {
 	return d.limits.Check()
 }
 
+// placeOf returns the place that an index stands for.
+func placeOf(iface string, index int) (bus, unit int) {
+	if most := interfaces[iface]; most > 0 {
+		return index / most, index % most
+	}
+	return 0, index
+}
+
 // place finds the drive its place among those that are there.
 func (d *driveOptions) place(g *block.Graph) error {
 	most := interfaces[d.Interface]
 	if d.index >= 0 {
-		d.bus, d.unit = 0, d.index
-		if most > 0 {
-			d.bus, d.unit = d.index/most, d.index%most
-		}
+		d.Bus, d.Unit = placeOf(d.Interface, d.index)
 	}
-	d.bus = max(d.bus, 0)
+	d.Bus = max(d.Bus, 0)
 	taken := func(bus, unit int) bool { return g.LegacyDrive(d.Interface, bus, unit) != nil }
-	if d.unit < 0 {
-		for d.unit = 0; taken(d.bus, d.unit); {
-			if d.unit++; most > 0 && d.unit >= most {
-				d.unit, d.bus = 0, d.bus+1
+	if d.Unit < 0 {
+		for d.Unit = 0; taken(d.Bus, d.Unit); {
+			if d.Unit++; most > 0 && d.Unit >= most {
+				d.Unit, d.Bus = 0, d.Bus+1
 			}
 		}
 	}
-	if most > 0 && d.unit >= most {
-		return fmt.Errorf("unit %d too big (max is %d)", d.unit, most-1)
+	if most > 0 && d.Unit >= most {
+		return fmt.Errorf("unit %d too big (max is %d)", d.Unit, most-1)
 	}
-	if taken(d.bus, d.unit) {
-		return fmt.Errorf("drive with bus=%d, unit=%d (index=%d) exists", d.bus, d.unit, d.index)
+	if taken(d.Bus, d.Unit) {
+		return fmt.Errorf("drive with bus=%d, unit=%d (index=%d) exists", d.Bus, d.Unit, d.index)
 	}
-	d.Bus, d.Unit = d.bus, d.unit
 	if d.ID == "" {
 		media := ""
 		if most > 0 {
-			media = strconv.Itoa(d.bus) + "-hd"
+			media = strconv.Itoa(d.Bus) + "-hd"
 			if d.Media == "cdrom" {
-				media = strconv.Itoa(d.bus) + "-cd"
+				media = strconv.Itoa(d.Bus) + "-cd"
 			}
 		}
-		d.ID = d.Interface + media + strconv.Itoa(d.unit)
+		d.ID = d.Interface + media + strconv.Itoa(d.Unit)
 	}
 	return nil
 }
