@@ -12,6 +12,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"govmd/internal/option"
 	"govmd/internal/trace"
 )
 
@@ -132,6 +133,22 @@ func checkLogItems(items string) error {
 		}
 	}
 	return nil
+}
+
+// eachTrace calls enable with the patterns of trace points among the items. It ends, and
+// help is true, at an item that asks which there are.
+func eachTrace(items string, enable func(pattern string)) (help bool) {
+	for _, item := range strings.Split(items, ",") {
+		pattern, ok := strings.CutPrefix(item, "trace:")
+		switch {
+		case !ok:
+		case option.IsHelp(pattern):
+			return true
+		default:
+			enable(pattern)
+		}
+	}
+	return false
 }
 
 // logLevel is how much the items ask for.

@@ -41,7 +41,7 @@ func openLogFile(fds *fd.Table, name string) (*logFile, error) {
 	}
 	l := &logFile{name: name, fds: fds}
 	var err error
-	l.file, err = l.open(unix.O_TRUNC)
+	l.file, err = l.open(name, unix.O_TRUNC)
 	return l, err
 }
 
@@ -51,8 +51,8 @@ func (l *logFile) path() string {
 	return l.name
 }
 
-func (l *logFile) open(flags int) (*fd.File, error) {
-	return l.fds.Open(l.path(), unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|flags, logMode)
+func (l *logFile) open(name string, flags int) (*fd.File, error) {
+	return l.fds.Open(name, unix.O_WRONLY|unix.O_CREAT|unix.O_APPEND|flags, logMode)
 }
 
 // Write implements io.Writer.
@@ -80,17 +80,12 @@ func (l *logFile) copyStderr() error {
 
 // reopen opens the file under its name. When that fails the old one is kept.
 func (l *logFile) reopen() error {
-	f, err := l.open(0)
+	name := l.path()
+	f, err := l.open(name, 0)
 	if err != nil {
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	old := l.file
-	l.file = f
-	err = l.copyStderr()
-	_ = old.Close()
-	return err
+	return l.swap(name, f)
 }
 
 // replace makes another file the log, in the place of l's.
@@ -99,11 +94,16 @@ func (l *logFile) replace(name string) error {
 	if err != nil {
 		return err
 	}
+	return l.swap(n.name, n.file)
+}
+
+// swap makes f, which has that name, the log and closes what was it.
+func (l *logFile) swap(name string, f *fd.File) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	old := l.file
-	l.name, l.file = n.name, n.file
-	err = l.copyStderr()
+	l.name, l.file = name, f
+	err := l.copyStderr()
 	_ = old.Close()
 	return err
 }

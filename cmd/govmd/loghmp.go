@@ -5,7 +5,6 @@ import (
 	"io"
 	"strings"
 
-	"govmd/internal/option"
 	"govmd/internal/qmp"
 	"govmd/internal/trace"
 )
@@ -42,18 +41,8 @@ func (v *vm) setLogItems(items string, out io.Writer) error {
 		_, err := io.WriteString(out, logItemsText())
 		return err
 	}
-	for _, item := range strings.Split(items, ",") {
-		pattern, ok := strings.CutPrefix(item, "trace:")
-		switch {
-		case !ok:
-		case option.IsHelp(pattern):
-			for _, p := range trace.Matching("*") {
-				fmt.Fprintln(out, p.Name())
-			}
-			return nil
-		default:
-			trace.Enable(pattern)
-		}
+	if eachTrace(items, func(pattern string) { trace.Enable(pattern) }) {
+		return listTracePoints(out)
 	}
 	v.log.SetLevel(logLevel(items))
 	return nil

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"govmd/internal/option"
 	"govmd/internal/runstate"
@@ -43,14 +42,9 @@ func applyLogItems(s *setup, given, text string) error {
 	if err := checkLogItems(text); err != nil {
 		return err
 	}
-	for _, item := range strings.Split(text, ",") {
-		if pattern, ok := strings.CutPrefix(item, "trace:"); ok {
-			if option.IsHelp(pattern) {
-				s.help = printTracePoints
-				return nil
-			}
-			s.enableTrace(given, pattern)
-		}
+	if eachTrace(text, func(pattern string) { s.enableTrace(given, pattern) }) {
+		s.help = printTracePoints
+		return nil
 	}
 	s.logItems = text
 	return nil

@@ -78,9 +78,11 @@ func (v *vm) traceControl() tracectl.Control {
 	return tracectl.Control{VCPUs: func() int { return v.cfg.SMP.CPUs }}
 }
 
-func printTracePoints() error {
+func printTracePoints() error { return listTracePoints(os.Stdout) }
+
+func listTracePoints(w io.Writer) error {
 	for _, p := range trace.Matching("*") {
-		if err := printf("%s\n", p.Name()); err != nil {
+		if _, err := fmt.Fprintln(w, p.Name()); err != nil {
 			return err
 		}
 	}
