@@ -12,7 +12,7 @@ import (
 // openChardevs opens what the command line asks for.
 func (v *vm) openChardevs(ctx context.Context) error {
 	r := &v.chardevs
-	r.FDs, r.Post, r.Escape = &v.fds, v.lane.Post, v.setup.escape
+	r.FDs, r.Post, r.Yanks, r.Escape = &v.fds, v.lane.Post, &v.yanks, v.setup.escape
 	r.Warn = func(text string) { v.log.Warn(text) }
 	r.Guard = func() func() { return startTerminalGuard(v.log) }
 	r.Hooks = chardev.MuxHooks{Quit: func() { v.interrupt(errQuitKey) }}
@@ -43,7 +43,6 @@ func (v *vm) openChardev(ctx context.Context, c chardevSetup) error {
 	if s, ok := c.Backend.(chardev.SocketConfig); ok && s.Server && s.Wait {
 		v.log.Infof("%s: waiting for a client", c.given)
 	}
-	v.chardevs.Yanks = &v.yanks
 	d, err := v.chardevs.Add(ctx, c.Config)
 	if err != nil {
 		return &usageError{c.given, err}

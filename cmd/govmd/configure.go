@@ -162,7 +162,7 @@ func (s *setup) defaultSerial() error {
 // defaultMonitor is what -nographic means where the serial port is elsewhere: the
 // terminal is the monitor's, unless another has it.
 func (s *setup) defaultMonitor() error {
-	if slices.ContainsFunc(s.chardevs, func(c chardevSetup) bool { _, ok := c.Backend.(chardev.StdioConfig); return ok }) {
+	if slices.ContainsFunc(s.chardevs, chardevSetup.onTerminal) {
 		return nil
 	}
 	const id = "compat_monitor0"

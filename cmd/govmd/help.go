@@ -115,14 +115,20 @@ func printObjectProperties(name string) error {
 }
 
 func objectType(name string) (*object.Type, error) {
-	var names []string
 	for _, t := range object.Creatable() {
 		if t.Name == name {
 			return t, nil
 		}
+	}
+	return nil, fmt.Errorf("Parameter 'qom-type' does not accept value '%s'%s", name, nearObjectType(name))
+}
+
+func nearObjectType(name string) string {
+	var names []string
+	for _, t := range object.Creatable() {
 		names = append(names, t.Name)
 	}
-	return nil, fmt.Errorf("Parameter 'qom-type' does not accept value '%s'%s", name, near(name, names))
+	return near(name, names)
 }
 
 // near is the end of a message about a word that is none of those that are known.

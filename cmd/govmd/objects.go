@@ -37,11 +37,7 @@ func objectHint(o objectSetup, err error) error {
 	name := o.Doc.Root().Get("qom-type").Text()
 	t := object.Lookup(name)
 	if t == nil {
-		var names []string
-		for _, t := range object.Creatable() {
-			names = append(names, t.Name)
-		}
-		return fmt.Errorf("%w%s", err, near(name, names))
+		return fmt.Errorf("%w%s", err, nearObjectType(name))
 	}
 	var names []string
 	for _, p := range t.Properties() {

@@ -3,13 +3,13 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
 
-	"govmd/internal/chardev"
 	"govmd/internal/option"
 )
 
@@ -117,12 +117,7 @@ func applyReadConfig(s *setup, _, name string) error {
 func (s *setup) applySection(sec option.Section) error {
 	name, ok := configGroups[sec.Group]
 	if !ok {
-		var names []string
-		for n := range configGroups {
-			names = append(names, n)
-		}
-		slices.Sort(names)
-		return fmt.Errorf("There is no option group '%s'%s", sec.Group, near(sec.Group, names))
+		return fmt.Errorf("There is no option group '%s'%s", sec.Group, near(sec.Group, slices.Sorted(maps.Keys(configGroups))))
 	}
 	def := findOption(name)
 	if def == nil {
@@ -150,10 +145,8 @@ func (s *setup) checkDaemon() error {
 	if s.nographic {
 		return errors.New("-nographic cannot be used with -daemonize")
 	}
-	for _, c := range s.chardevs {
-		if _, ok := c.Backend.(chardev.StdioConfig); ok {
-			return &usageError{c.given, errDaemonStdio}
-		}
+	if i := slices.IndexFunc(s.chardevs, chardevSetup.onTerminal); i >= 0 {
+		return &usageError{s.chardevs[i].given, errDaemonStdio}
 	}
 	return nil
 }

@@ -55,6 +55,12 @@ type chardevSetup struct {
 	given string
 }
 
+// onTerminal reports whether the device is the program's terminal.
+func (c chardevSetup) onTerminal() bool {
+	_, ok := c.Backend.(chardev.StdioConfig)
+	return ok
+}
+
 type monitorSetup struct {
 	chardev string
 	human   bool // mode=readline
