@@ -4,10 +4,7 @@ package boot
 
 import (
 	"encoding/json"
-	"flag"
-	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -21,39 +18,7 @@ var (
 	guestPath string
 )
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	if os.Getenv("GOVMD_TEST_SYSTEM") == "" {
-		return m.Run() // each test says why it is skipped
-	}
-	dir, err := os.MkdirTemp("", "boot")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		guestPath = filepath.Join(dir, "guest")
-		err = makeGuest()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
-}
-
-func makeGuest() (err error) {
-	if kernel, err = initramfs.FindKernel(); err != nil {
-		return err
-	}
-	f, err := os.Create(guestPath)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return guest.Write(f, kernel, nil)
-}
+func TestMain(m *testing.M) { os.Exit(vmtest.RunWithGuest(m, &kernel, &guestPath)) }
 
 // cpu is the host's model without XSAVE: in the emulated nested host KVM and the
 // processor disagree on the size of the extended state, under QEMU too, and a

@@ -3,8 +3,6 @@
 package disk
 
 import (
-	"flag"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -24,39 +22,7 @@ var (
 // modules are what the guest needs beside the usual.
 var modules = []string{"virtio_blk", "ata_piix", "ahci", "sd_mod", "sr_mod", "crc32c_generic", "ext4"}
 
-func TestMain(m *testing.M) {
-	flag.Parse()
-	os.Exit(run(m))
-}
-
-func run(m *testing.M) int {
-	if os.Getenv("GOVMD_TEST_SYSTEM") == "" {
-		return m.Run() // each test says why it is skipped
-	}
-	dir, err := os.MkdirTemp("", "disk")
-	if err == nil {
-		defer os.RemoveAll(dir)
-		guestPath = filepath.Join(dir, "guest")
-		err = makeGuest()
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return m.Run()
-}
-
-func makeGuest() (err error) {
-	if kernel, err = initramfs.FindKernel(); err != nil {
-		return err
-	}
-	f, err := os.Create(guestPath)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return guest.Write(f, kernel, nil, modules...)
-}
+func TestMain(m *testing.M) { os.Exit(vmtest.RunWithGuest(m, &kernel, &guestPath, modules...)) }
 
 // host runs a program on the host and returns what it prints.
 func host(t *testing.T, args ...string) string {

@@ -85,12 +85,15 @@ func Program() (string, error) {
 	}
 }
 
+// systemVariable is set where whole-system tests run.
+const systemVariable = "GOVMD_TEST_SYSTEM"
+
 // NeedKVM says at its start that a test needs a KVM on which a stock kernel runs.
 // Such tests run where GOVMD_TEST_SYSTEM is set, which scripts/test does in the
 // nested host.
 func NeedKVM(t testing.TB) {
 	t.Helper()
-	need(t, "GOVMD_TEST_SYSTEM", "whole-system test: run by `make test`, or GOVMD_TEST_SYSTEM=1 go test -exec scripts/nested")
+	need(t, systemVariable, "whole-system test: run by `make test`, or GOVMD_TEST_SYSTEM=1 go test -exec scripts/nested")
 }
 
 // NeedAnyKVM says the same of a test that any KVM serves, firmware or a small
