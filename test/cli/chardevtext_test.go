@@ -112,10 +112,7 @@ func complaint(t *testing.T, program, dir, form string) string {
 // What is wrong with the description of a character device is said as QEMU says it,
 // and what is right with QEMU is here.
 func TestChardevTexts(t *testing.T) {
-	qemu, err := exec.LookPath("qemu-system-x86_64")
-	if err != nil {
-		t.Fatal(err)
-	}
+	qemu := findQEMU(t)
 	for i, form := range append(badChardevs, goodChardevs...) {
 		got, want := complaint(t, program, t.TempDir(), form), complaint(t, qemu, t.TempDir(), form)
 		if i >= len(badChardevs) {

@@ -55,6 +55,16 @@ func runIn(t *testing.T, dir string, args ...string) result {
 	return runCommand(t, dir, program, args...)
 }
 
+// findQEMU returns the name of the program that ours is compared with.
+func findQEMU(t *testing.T) string {
+	t.Helper()
+	qemu, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		t.Fatalf("QEMU is what govmd is compared with: %v", err)
+	}
+	return qemu
+}
+
 // runShell runs what is to start the program in the end.
 func runShell(t *testing.T, dir, script string) result {
 	t.Helper()

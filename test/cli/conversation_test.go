@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os/exec"
 	"reflect"
 	"slices"
 	"strings"
@@ -166,10 +165,7 @@ var life = strings.Fields(`
 	system_powerdown query-status stop system_powerdown system_wakeup cont query-status nonsense`)
 
 func TestLifeIsAsWithQEMU(t *testing.T) {
-	qemu, err := exec.LookPath("qemu-system-x86_64")
-	if err != nil {
-		t.Fatalf("QEMU is what govmd is compared with: %v", err)
-	}
+	qemu := findQEMU(t)
 	rom := vmtest.NewROM().Halt().File(t)
 	for _, args := range []string{
 		"-M none -name a",
@@ -213,10 +209,7 @@ func TestLifeIsAsWithQEMU(t *testing.T) {
 
 // With -no-reboot and -no-shutdown the client's own requests do as they do in QEMU.
 func TestEndIsAsWithQEMU(t *testing.T) {
-	qemu, err := exec.LookPath("qemu-system-x86_64")
-	if err != nil {
-		t.Fatalf("QEMU is what govmd is compared with: %v", err)
-	}
+	qemu := findQEMU(t)
 	for _, args := range []string{"-S", "-no-reboot", "-no-reboot -no-shutdown", "-action reboot=shutdown,shutdown=pause"} {
 		for _, how := range []string{"system_reset", "quit", "SIGTERM"} {
 			if how == "system_reset" && args == "-S" {

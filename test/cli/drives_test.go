@@ -3,7 +3,6 @@ package cli
 import (
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -36,17 +35,20 @@ func drives(t *testing.T, name string, args ...string) (list []map[string]any) {
 	return list
 }
 
-// Drives have QEMU's names, those too that nobody has asked for.
-func TestDrivesAreQEMUs(t *testing.T) {
-	qemu, err := exec.LookPath("qemu-system-x86_64")
-	if err != nil {
-		t.Fatalf("QEMU is what govmd is compared with: %v", err)
-	}
-	dir := t.TempDir()
-	image := filepath.Join(dir, "i")
+// blankImage makes a raw image of 1 MiB.
+func blankImage(t *testing.T) string {
+	t.Helper()
+	image := filepath.Join(t.TempDir(), "i")
 	if err := os.WriteFile(image, make([]byte, 1<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	return image
+}
+
+// Drives have QEMU's names, those too that nobody has asked for.
+func TestDrivesAreQEMUs(t *testing.T) {
+	qemu := findQEMU(t)
+	image := blankImage(t)
 	for _, args := range []string{
 		"",
 		"-nodefaults",
@@ -80,14 +82,8 @@ func TestDrivesAreQEMUs(t *testing.T) {
 
 // What cannot be is refused in QEMU's words.
 func TestDriveErrorsAreQEMUs(t *testing.T) {
-	qemu, err := exec.LookPath("qemu-system-x86_64")
-	if err != nil {
-		t.Fatalf("QEMU is what govmd is compared with: %v", err)
-	}
-	image := filepath.Join(t.TempDir(), "i")
-	if err := os.WriteFile(image, make([]byte, 1<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	qemu := findQEMU(t)
+	image := blankImage(t)
 	for _, args := range []string{
 		"-device ide-hd",
 		"-device ide-hd,drive=x",

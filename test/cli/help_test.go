@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
@@ -63,10 +62,7 @@ var (
 
 // Names, buses, properties and their types are QEMU's.
 func TestDevicesAreQEMUs(t *testing.T) {
-	qemu, err := exec.LookPath("qemu-system-x86_64")
-	if err != nil {
-		t.Fatalf("QEMU is what govmd is compared with: %v", err)
-	}
+	qemu := findQEMU(t)
 	theirs := map[string]string{}
 	for _, m := range deviceLine.FindAllStringSubmatch(help(t, qemu, "-device", "help"), -1) {
 		theirs[m[1]] = m[2]

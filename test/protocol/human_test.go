@@ -2,16 +2,12 @@ package protocol
 
 import (
 	"bufio"
-	"context"
 	"net"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // person is somebody at a human monitor.
@@ -29,34 +25,7 @@ const humanPrompt = "(qemu) "
 func greet(t *testing.T, program string, options []string) *person {
 	t.Helper()
 	dir := t.TempDir()
-	path := filepath.Join(dir, "monitor")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	cmd := exec.CommandContext(ctx, program, append(slices.Clone(options), "-monitor", "unix:"+path)...)
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		_ = cmd.Wait() // it was killed
-	})
-	deadline := time.Now().Add(limit)
-	if err := l.SetDeadline(deadline); err != nil {
-		t.Fatal(err)
-	}
-	conn, err := l.Accept()
-	if err != nil {
-		t.Fatalf("%s does not connect: %v", program, err)
-	}
-	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(deadline); err != nil {
-		t.Fatal(err)
-	}
+	conn := called(t, program, options, filepath.Join(dir, "monitor"), func(*exec.Cmd) {})
 	p := &person{t: t, program: program, conn: conn, r: bufio.NewReader(conn), dir: dir}
 	p.until(humanPrompt)
 	return p

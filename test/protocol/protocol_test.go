@@ -41,14 +41,23 @@ func startWith(t *testing.T, program string, options []string) *session {
 // startCommand is startWith, where prepare has a look at the command before.
 func startCommand(t *testing.T, program string, options []string, prepare func(*exec.Cmd)) *session {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "qmp")
+	conn := called(t, program, options, filepath.Join(t.TempDir(), "qmp"), prepare)
+	s := &session{t: t, program: program, conn: conn, r: bufio.NewReader(conn)}
+	s.line()
+	return s
+}
+
+// called starts a program with a monitor on a socket, and returns the connection that
+// the monitor makes to it. The socket has the name of the option that asks for it.
+func called(t *testing.T, program string, options []string, path string, prepare func(*exec.Cmd)) net.Conn {
+	t.Helper()
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	cmd := exec.CommandContext(ctx, program, append(slices.Clone(options), "-qmp", "unix:"+path)...)
+	cmd := exec.CommandContext(ctx, program, append(slices.Clone(options), "-"+filepath.Base(path), "unix:"+path)...)
 	cmd.Stderr = os.Stderr
 	prepare(cmd)
 	if err := cmd.Start(); err != nil {
@@ -70,9 +79,7 @@ func startCommand(t *testing.T, program string, options []string, prepare func(*
 	if err := conn.SetDeadline(deadline); err != nil {
 		t.Fatal(err)
 	}
-	s := &session{t: t, program: program, conn: conn, r: bufio.NewReader(conn)}
-	s.line()
-	return s
+	return conn
 }
 
 type session struct {
