@@ -106,16 +106,23 @@ func (p *player) MoveTray(open bool) {
 	}
 }
 
-func (r *rig) player(name string) *player {
+// attached makes a drive with a device.
+func (r *rig) attached(name string, dev block.Device) *block.Backend {
 	r.Helper()
 	b, err := r.graph.NewBackend(name)
+	if err == nil {
+		err = b.Attach(dev)
+	}
 	if err != nil {
 		r.Fatal(err)
 	}
-	p := &player{backend: b}
-	if err := b.Attach(p); err != nil {
-		r.Fatal(err)
-	}
+	return b
+}
+
+func (r *rig) player(name string) *player {
+	r.Helper()
+	p := &player{}
+	p.backend = r.attached(name, p)
 	return p
 }
 
@@ -176,13 +183,7 @@ func TestMediaChange(t *testing.T) {
 
 func TestFixedDisksDoNotEject(t *testing.T) {
 	r := newRig(t)
-	b, err := r.graph.NewBackend("virtio0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Attach(fixed{}); err != nil {
-		t.Fatal(err)
-	}
+	r.attached("virtio0", fixed{})
 	for _, c := range []string{"eject", "blockdev-open-tray", "blockdev-close-tray"} {
 		r.fails(c, `{"device": "virtio0"}`, "Device 'virtio0' is not removable")
 	}
@@ -197,13 +198,7 @@ func (fixed) MediumResized()          {}
 
 func TestHistograms(t *testing.T) {
 	r := newRig(t)
-	b, err := r.graph.NewBackend("virtio0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Attach(fixed{}); err != nil {
-		t.Fatal(err)
-	}
+	b := r.attached("virtio0", fixed{})
 	r.ok("block-latency-histogram-set", `{"id": "disk", "boundaries": [10, 50, 100], "boundaries-write": [20]}`)
 	b.Stats().Account(block.AcctRead, 512, 0, 10, nil)
 	b.Stats().Account(block.AcctRead, 512, 0, 99, nil)

@@ -28,6 +28,26 @@ func (r *rig) human(name string, args qmp.HumanArgs) string {
 	return ""
 }
 
+// disk makes a drive with an image in it.
+func (r *rig) disk(name, file, node string) *block.Backend {
+	r.Helper()
+	b, err := r.graph.NewBackend(name)
+	if err != nil {
+		r.Fatal(err)
+	}
+	opts := &qmp.Object{}
+	opts.Add("node-name", node)
+	n, err := r.graph.OpenImage(context.Background(), file, opts, qmp.JSON, block.Settings{})
+	if err == nil {
+		err = b.InsertMedium(n)
+	}
+	if err != nil {
+		r.Fatal(err)
+	}
+	n.Unref()
+	return b
+}
+
 // What "info block" and its like say is what QEMU 7.2 says of the same images.
 func TestInfo(t *testing.T) {
 	r := newRig(t)
@@ -35,21 +55,8 @@ func TestInfo(t *testing.T) {
 	r.sh("qemu-img", "create", "-q", "-f", "qcow2", "-b", "base.qcow2", "-F", "qcow2", "a.qcow2")
 	p := r.player("ide1-cd0")
 	p.open = true
-	b, err := r.graph.NewBackend("d0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := r.disk("d0", "a.qcow2", "disk")
 	b.SetLegacy(&block.LegacyDrive{ID: "d0"})
-	opts := &qmp.Object{}
-	opts.Add("node-name", "disk")
-	n, err := r.graph.OpenImage(context.Background(), "a.qcow2", opts, qmp.JSON, block.Settings{Direct: false})
-	if err == nil {
-		err = b.InsertMedium(n)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.Unref()
 	check := func(what, got, want string) {
 		t.Helper()
 		if got != want {
@@ -110,20 +117,7 @@ func TestInfoSnapshotsOfTwoDisks(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"d0", "d1"} {
-		b, err := r.graph.NewBackend(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		opts := &qmp.Object{}
-		opts.Add("node-name", "node-"+name)
-		n, err := r.graph.OpenImage(context.Background(), name, opts, qmp.JSON, block.Settings{})
-		if err == nil {
-			err = b.InsertMedium(n)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		n.Unref()
+		r.disk(name, name, "node-"+name)
 	}
 	var got []string
 	for line := range strings.Lines(r.human("snapshots", nil)) {

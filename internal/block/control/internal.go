@@ -29,10 +29,10 @@ func (c *Control) snapshotter(device string) (*block.Node, block.Snapshotter, er
 // snapshotInternal is blockdev-snapshot-internal-sync.
 func (c *Control) snapshotInternal(a *internalArgs) Action {
 	var n *block.Node
+	var s block.Snapshotter
 	var taken block.Snapshot
 	return Action{
 		Prepare: func(ctx context.Context) (err error) {
-			var s block.Snapshotter
 			if n, s, err = c.snapshotter(a.Device); err != nil {
 				return err
 			}
@@ -66,7 +66,7 @@ func (c *Control) snapshotInternal(a *internalArgs) Action {
 		Commit: func() { n.Undrain() },
 		Abort: func() {
 			// A snapshot too many is no harm to the disk.
-			_ = n.Driver().(block.Snapshotter).DeleteSnapshot(context.Background(), taken.ID)
+			_ = s.DeleteSnapshot(context.Background(), taken.ID)
 			n.Undrain()
 		},
 	}
