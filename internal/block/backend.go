@@ -74,7 +74,7 @@ type Backend struct {
 	ioStatus  atomic.Int32
 	useStatus atomic.Bool
 	cache     atomic.Bool // write-back, as the guest sees it
-	throttle  atomic.Pointer[Throttle]
+	throttle  atomic.Pointer[ThrottleMember]
 	acct      Stats
 	legacy    *LegacyDrive
 	retained  Settings

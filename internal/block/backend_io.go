@@ -82,20 +82,9 @@ func (b *Backend) CloseQueue(q *Queue) {
 	q.Close()
 }
 
-// Throttle delays requests: a throttle group's member.
-type Throttle interface {
-	// Admit reports whether r may go ahead now. If not it keeps r and calls
-	// Resume of the queue later, from anywhere, in order.
-	Admit(q *Queue, r *Request) bool
-	// Suspend lets what is kept go ahead and admits everything until Restore, as a
-	// drain wants it. Calls nest.
-	Suspend()
-	Restore()
-}
-
 // SetThrottle sets or, with nil, ends throttling. Requests that are kept by the
 // former throttle are resumed by it.
-func (b *Backend) SetThrottle(t Throttle) {
+func (b *Backend) SetThrottle(t *ThrottleMember) {
 	drained := false
 	if c := b.root.Load(); c != nil {
 		drained = c.quiesced
@@ -103,42 +92,25 @@ func (b *Backend) SetThrottle(t Throttle) {
 	if old := b.Throttle(); old != nil && drained {
 		old.Restore()
 	}
-	if t == nil {
-		b.throttle.Store(nil)
-		return
-	}
-	if drained {
+	if t != nil && drained {
 		t.Suspend()
 	}
-	b.throttle.Store(&t)
+	b.throttle.Store(t)
 }
 
 // Throttle returns what was set, or nil.
-func (b *Backend) Throttle() Throttle {
-	if t := b.throttle.Load(); t != nil {
-		return *t
-	}
-	return nil
-}
+func (b *Backend) Throttle() *ThrottleMember { return b.throttle.Load() }
 
-// Resume queues a request that a Throttle has kept.
-func (q *Queue) Resume(r *Request) {
-	q.enqueue(r)
-}
-
-// Bytes returns how many bytes r moves or covers; Write whether it changes anything.
-func (r *Request) Bytes() int64 { return r.bytes() }
-
-// IsWrite reports whether r is accounted as a write.
-func (r *Request) IsWrite() bool { return r.Op == OpWrite || r.Op == OpZeroes || r.Op == OpDiscard }
+// isWrite reports whether r is accounted as a write.
+func (r *Request) isWrite() bool { return r.Op == OpWrite || r.Op == OpZeroes || r.Op == OpDiscard }
 
 // backendSink is what becomes of a device's requests.
 type backendSink struct{ b *Backend }
 
 func (s backendSink) admit(r *Request) bool {
 	r.start = s.b.acct.now()
-	if t := s.b.throttle.Load(); t != nil && (r.Op == OpRead || r.IsWrite()) {
-		return (*t).Admit(r.queue, r)
+	if t := s.b.Throttle(); t != nil && (r.Op == OpRead || r.isWrite()) {
+		return t.admit(r.isWrite(), kept{r: r, bytes: r.bytes()})
 	}
 	return true
 }

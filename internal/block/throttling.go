@@ -32,8 +32,7 @@ type direction struct {
 	turn  int // index of the member that is next
 }
 
-// ThrottleMember is a drive or a filter node in a throttle-group. It implements
-// Throttle.
+// ThrottleMember is a drive or a filter node in a throttle-group.
 type ThrottleMember struct {
 	graph   *Graph
 	group   *throttleGroup
@@ -45,15 +44,14 @@ type ThrottleMember struct {
 
 // kept is a request that waits for its turn: a queue's, or a goroutine's own.
 type kept struct {
-	q     *Queue
 	r     *Request
 	wake  chan struct{}
 	bytes int64
 }
 
 func (k *kept) resume() {
-	if k.q != nil {
-		k.q.Resume(k.r)
+	if k.r != nil {
+		k.r.queue.enqueue(k.r)
 	} else {
 		k.wake <- struct{}{}
 	}
@@ -88,7 +86,7 @@ func (l *keptList) pop() kept {
 // JoinThrottle makes a member of the throttle-group of that name, an object. With
 // create, a group that does not exist is made for its members and goes with the
 // last of them. by is who joins, for messages. It runs on the lane, and so do all
-// of a member's methods but Admit and Wait.
+// of a member's methods but Wait.
 func (g *Graph) JoinThrottle(name, by string, create bool) (*ThrottleMember, error) {
 	tg := g.throttles[name]
 	if tg == nil {
@@ -151,11 +149,6 @@ func directionOf(write bool) int {
 	return 0
 }
 
-// Admit implements Throttle.
-func (m *ThrottleMember) Admit(q *Queue, r *Request) bool {
-	return m.admit(r.IsWrite(), kept{q: q, r: r, bytes: r.Bytes()})
-}
-
 // waits are the channels of goroutines that wait.
 var waits = sync.Pool{New: func() any { return make(chan struct{}, 1) }}
 
@@ -168,6 +161,8 @@ func (m *ThrottleMember) Wait(write bool, n int64) {
 	waits.Put(ch)
 }
 
+// admit reports whether k may go ahead now. If not it is kept, and resumed later,
+// from anywhere, in order.
 func (m *ThrottleMember) admit(write bool, k kept) bool {
 	tg := m.group
 	tg.mu.Lock()

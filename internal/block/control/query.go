@@ -77,8 +77,8 @@ func (l *limits) each(fn func(k throttle.Kind, avg *int64, most, length **int64)
 }
 
 func limitsOf(b *block.Backend) (l limits) {
-	m, ok := b.Throttle().(*block.ThrottleMember)
-	if !ok {
+	m := b.Throttle()
+	if m == nil {
 		return l
 	}
 	cfg := m.Config()

@@ -36,20 +36,20 @@ func (a *throttleArgs) config() (throttle.Config, error) {
 // SetThrottle limits a drive: in the group of that name (nil: the one that it is
 // in, or one of its own). Without any limit it ends that.
 func (c *Control) SetThrottle(b *block.Backend, cfg throttle.Config, group *string, own string) error {
-	m, in := b.Throttle().(*block.ThrottleMember)
+	m := b.Throttle()
 	if !cfg.Enabled() {
-		if in {
+		if m != nil {
 			b.SetThrottle(nil)
 			m.Leave()
 		}
 		return nil
 	}
-	if in && group != nil && *group != m.Group() {
+	if m != nil && group != nil && *group != m.Group() {
 		b.SetThrottle(nil)
 		m.Leave()
-		in = false
+		m = nil
 	}
-	if !in {
+	if m == nil {
 		name := own
 		if group != nil {
 			name = *group

@@ -194,7 +194,7 @@ func TestThrottledDrives(t *testing.T) {
 	r.clock.Virtual.Advance(3e9)
 	<-b.idle
 	for _, b := range backends {
-		m := b.Throttle().(*block.ThrottleMember)
+		m := b.Throttle()
 		b.SetThrottle(nil)
 		m.Leave()
 	}
