@@ -126,28 +126,31 @@ func (b *Bitmap) mark(off, n int64) {
 }
 
 func (b *Bitmap) markLocked(off, n int64) {
-	if n <= 0 || off >= b.size || b.disabled {
-		return
+	if !b.disabled {
+		b.bits.set(b.granules(off, n))
 	}
-	b.bits.set(int(off>>b.shift), int((min(off+n, b.size)-1)>>b.shift)+1)
+}
+
+// granules returns which bits a range touches: those from from on, before to.
+func (b *Bitmap) granules(off, n int64) (from, to int) {
+	if n <= 0 || off >= b.size {
+		return 0, 0
+	}
+	return int(off >> b.shift), int((min(off+n, b.size)-1)>>b.shift) + 1
 }
 
 // Set marks a range.
 func (b *Bitmap) Set(off, n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if n > 0 && off < b.size {
-		b.bits.set(int(off>>b.shift), int((min(off+n, b.size)-1)>>b.shift)+1)
-	}
+	b.bits.set(b.granules(off, n))
 }
 
 // Reset clears a range; its ends are those of whole granules.
 func (b *Bitmap) Reset(off, n int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if n > 0 && off < b.size {
-		b.bits.reset(int(off>>b.shift), int((min(off+n, b.size)-1)>>b.shift)+1)
-	}
+	b.bits.reset(b.granules(off, n))
 }
 
 // Get reports whether the granule at off is marked.

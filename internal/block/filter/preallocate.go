@@ -150,10 +150,6 @@ func (d *preallocate) reach(off, end int64) (zero bool) {
 	return fresh
 }
 
-func (d *preallocate) Preadv(off int64, v block.Vec, f block.Flags) error {
-	return d.file.Preadv(off, v, f)
-}
-
 func (d *preallocate) Pwritev(off int64, v block.Vec, f block.Flags) error {
 	d.reach(off, off+int64(v.Len()))
 	err := d.file.Pwritev(off, v, f)
