@@ -190,8 +190,8 @@ func (g *Graph) openNode(ctx context.Context, o *Options, def Settings, more ope
 	}
 	n := &Node{graph: g, typ: t, opts: o, set: o.settings(def), shared: PermAll, file: more.file, refs: 1}
 	n.trk.init()
-	if n.set.DetectZeroes == DetectZeroesUnmap && !n.set.Unmap {
-		return nil, Errorf(KindInvalid, "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap")
+	if err := n.set.check(); err != nil {
+		return nil, err
 	}
 	if err := g.reserve(n, o.NodeName); err != nil {
 		return nil, err

@@ -184,6 +184,14 @@ func (o *Options) settings(s Settings) Settings {
 	return s
 }
 
+// check refuses settings that contradict each other.
+func (s Settings) check() error {
+	if s.DetectZeroes == DetectZeroesUnmap && !s.Unmap {
+		return Errorf(KindInvalid, "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap")
+	}
+	return nil
+}
+
 // inherit returns what a child that is defined within its parent starts from.
 func (s Settings) inherit(role Role) Settings {
 	s.DetectZeroes = DetectZeroesOff

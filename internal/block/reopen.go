@@ -75,8 +75,8 @@ func (g *Graph) prepareReopen(ctx context.Context, r *Reopen, undo, commit *[]fu
 		return Errorf(KindInvalid, "Cannot change the option 'node-name'")
 	}
 	a := &ReopenArgs{Ctx: ctx, Node: n, Opts: o.Branch, Set: o.settings(r.Def), Old: n.set}
-	if a.Set.DetectZeroes == DetectZeroesUnmap && !a.Set.Unmap {
-		return Errorf(KindInvalid, "setting detect-zeroes to unmap is not allowed without setting discard operation to unmap")
+	if err := a.Set.check(); err != nil {
+		return err
 	}
 	d, ok := n.drv.(Reopener)
 	if !ok {
