@@ -2,6 +2,7 @@ package file
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -50,7 +51,7 @@ func open(a *block.OpenArgs, k kind) (block.Driver, error) {
 	o := a.Opts.(*Options)
 	f := &file{graph: a.Graph, node: a.Node, kind: k, opts: o, drop: o.DropCache == nil || *o.DropCache}
 	h, err := f.openHandle(o, a.Settings())
-	if errnoIn(err, unix.EACCES, unix.EROFS, unix.EPERM) && !a.Settings().ReadOnly {
+	if slices.Contains([]unix.Errno{unix.EACCES, unix.EROFS, unix.EPERM}, block.Errno(err)) && !a.Settings().ReadOnly {
 		if err = a.SetReadOnly(err); err == nil {
 			h, err = f.openHandle(o, a.Settings())
 		}
@@ -129,19 +130,6 @@ func (h *handle) close() {
 	_ = h.graph.CloseFD(h.fd) // what it could report, a flush has reported
 }
 
-func errnoIn(err error, list ...unix.Errno) bool {
-	if err == nil {
-		return false
-	}
-	no := block.Errno(err)
-	for _, x := range list {
-		if no == x {
-			return true
-		}
-	}
-	return false
-}
-
 func (f *file) Length() (int64, error) { return f.h.Load().length() }
 
 func (h *handle) length() (int64, error) {
@@ -207,8 +195,7 @@ func (f *file) Close() {
 	f.h.Load().close()
 }
 
-// Inactivate gives the page cache back, so that who takes the image over on
-// another host of a cluster sees what is on the disk.
+// Inactivate has nothing to do: the flush that follows writes everything back.
 func (f *file) Inactivate() error { return nil }
 
 // Activate drops what the host has cached of the file: another host has written it.
