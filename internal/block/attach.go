@@ -177,11 +177,6 @@ func (g *Graph) SetBacking(n, to *Node) error {
 	return err
 }
 
-// AttachChild makes child a child of n: a driver that adds children while open.
-func (g *Graph) AttachChild(n *Node, name string, role Role, child *Node) (*Child, error) {
-	return g.attachChild(n, name, role, child)
-}
-
 func (g *Graph) attachChild(n *Node, name string, role Role, child *Node) (*Child, error) {
 	perm, shared := n.childPerm(nil, role, n.perm, n.shared)
 	return g.attach(nodeParent{n}, n, name, role, child, perm, shared)

@@ -117,9 +117,3 @@ func (b *Bitmap) Reclaim() {
 	b.disabled = b.successor.disabled
 	b.successor = nil
 }
-
-// HasSuccessor reports whether the bitmap is frozen.
-func (b *Bitmap) HasSuccessor() (on bool) {
-	b.locked(func() { on = b.successor != nil })
-	return on
-}

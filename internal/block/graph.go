@@ -129,7 +129,6 @@ func (g *Graph) reserve(n *Node, name *string) error {
 				break
 			}
 		}
-		n.auto = true
 	} else {
 		if !option.ValidID(*name) || len(*name) > 31 {
 			return Errorf(KindInvalid, "Invalid node-name: '%s'", *name)

@@ -160,9 +160,6 @@ func raise(p interface {
 	}
 }
 
-// WriteGeneration counts changes of the node's data.
-func (n *Node) WriteGeneration() uint64 { return n.gen.Load() }
-
 // MaxWriteOffset returns the end of the highest write so far.
 func (n *Node) MaxWriteOffset() int64 { return n.maxWrite.Load() }
 

@@ -10,7 +10,6 @@ import (
 type Node struct {
 	graph *Graph
 	name  string
-	auto  bool // the name was made up
 	typ   *Type
 	drv   Driver
 	opts  *Options
@@ -49,9 +48,6 @@ type Node struct {
 
 // Name returns the node's name.
 func (n *Node) Name() string { return n.name }
-
-// AutoNamed reports whether the name was generated (#block123).
-func (n *Node) AutoNamed() bool { return n.auto }
 
 // DriverName returns the name of the driver ("qcow2").
 func (n *Node) DriverName() string { return n.typ.Name }

@@ -23,12 +23,6 @@ const tenth = 10
 // Configure sets the limits and empties the buckets.
 func (s *State) Configure(c Config, now int64) { *s = State{cfg: c, last: now} }
 
-// Config returns the limits.
-func (s *State) Config() Config { return s.cfg }
-
-// Enabled reports whether anything is limited.
-func (s *State) Enabled() bool { return s.cfg.Enabled() }
-
 func (s *State) leak(now int64) {
 	sec := float64(now-s.last) / 1e9
 	if s.last = now; sec <= 0 {
