@@ -37,13 +37,15 @@ func ParseConfig(name string, r io.Reader) ([]Section, error) {
 		switch {
 		case line == "" || line[0] == '#':
 		case line[0] == '[':
-			s, ok := header(line)
+			s, ok := header(line[1:])
 			if !ok {
 				return fail("parse error")
 			}
 			s.Line = n
-			if s.ID != "" && !ValidID(s.ID) {
-				return fail(CheckID("id", s.ID).Error())
+			if s.ID != "" {
+				if err := CheckID("id", s.ID); err != nil {
+					return fail(err.Error())
+				}
 			}
 			sections = append(sections, s)
 		default:
@@ -67,12 +69,8 @@ func ParseConfig(name string, r io.Reader) ([]Section, error) {
 	return sections, nil
 }
 
-// header reads [group] or [group "id"].
-func header(line string) (s Section, ok bool) {
-	text, ok := strings.CutPrefix(line, "[")
-	if !ok {
-		return s, false
-	}
+// header reads what follows the bracket of [group] or [group "id"].
+func header(text string) (s Section, ok bool) {
 	text, ok = strings.CutSuffix(text, "]")
 	if !ok {
 		return s, false
