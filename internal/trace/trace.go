@@ -77,11 +77,16 @@ func (p *Point) register(name, format string, perVCPU bool) {
 	p.name, p.format, p.perVCPU = name, format, perVCPU
 	mu.Lock()
 	defer mu.Unlock()
-	i, taken := slices.BinarySearchFunc(points, name, func(p *Point, name string) int { return strings.Compare(p.name, name) })
+	i, taken := search(name)
 	if taken || !validName(name) {
 		panic(fmt.Sprintf("trace: %q is registered twice, or no name for a trace point", name))
 	}
 	points = slices.Insert(points, i, p)
+}
+
+// search returns where in points the one of that name is, or belongs.
+func search(name string) (at int, found bool) {
+	return slices.BinarySearchFunc(points, name, func(p *Point, name string) int { return strings.Compare(p.name, name) })
 }
 
 // validName reports whether name has the form subsystem_thing.
@@ -98,7 +103,7 @@ func validName(name string) bool {
 func Find(name string) *Point {
 	mu.Lock()
 	defer mu.Unlock()
-	i, ok := slices.BinarySearchFunc(points, name, func(p *Point, name string) int { return strings.Compare(p.name, name) })
+	i, ok := search(name)
 	if !ok {
 		return nil
 	}
