@@ -1,10 +1,16 @@
 package block
 
+import "sync"
+
+// maxZeroes is how many zeroes are written at once.
+const maxZeroes = 1 << 20
+
 // zeroes is what is written where zeroes must be written. It is never written to.
-var zeroes = AlignedBuffer(1<<20, 4096)
+// Who writes none does without it.
+var zeroes = sync.OnceValue(func() []byte { return AlignedBuffer(maxZeroes, 4096) })
 
 // Zeroes returns a vector of n zero bytes, at most 1 MiB, for writing.
-func Zeroes(n int) Vec { return VecOf(zeroes[:n:n]) }
+func Zeroes(n int) Vec { return VecOf(zeroes()[:n:n]) }
 
 func (n *Node) pwriteZeroes(off, size int64, f Flags) error {
 	if err := checkRange(off, size); err != nil {
@@ -77,7 +83,7 @@ func (n *Node) zeroPieces(off, size int64, f Flags) error {
 
 func (n *Node) zeroByWriting(off, size int64) error {
 	a := int64(n.lim.Align)
-	limit := int64(len(zeroes))
+	limit := int64(maxZeroes)
 	if t := n.lim.MaxTransfer; t > 0 {
 		limit = min(limit, int64(t))
 	}
