@@ -91,8 +91,6 @@ type LegacyDrive struct {
 	Bus, Unit int
 	Media     string // "disk" or "cdrom"
 	Serial    string
-	Claimed   bool // by a device
-	AutoDel   bool
 	Given     string // the option, for messages
 }
 
