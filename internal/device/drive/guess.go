@@ -35,8 +35,7 @@ const (
 // Guess fills in a geometry that is not given at all: that of the disk's partition
 // table, if a drive can have it, or as many cylinders of 16 heads with 63 sectors
 // as there are. It returns the translation that firmware should use unless trans
-// says. It reads the disk when
-// it has to, and runs on the lane.
+// says. It reads the disk when it has to, and runs on the lane.
 func (g *Geometry) Guess(q *block.Queue, size int64, trans Translation) Translation {
 	auto := TransNone
 	if *g != (Geometry{}) {
