@@ -75,9 +75,13 @@ func mergeJSON(text string, opts *qmp.Object, mode *qmp.Mode) error {
 		o = stringify(o).(*qmp.Object)
 	}
 	for _, m := range o.Members() {
-		if _, had := opts.Get(m.Name); !had {
-			opts.SetNested(m.Name, m.Value) // images' json: names have dots
+		if _, had := opts.Get(m.Name); had {
+			continue
 		}
+		if strings.Count(m.Name, ".") >= qjson.MaxDepth {
+			return Errorf(KindInvalid, "Could not parse the JSON options: JSON nesting depth limit exceeded")
+		}
+		opts.SetNested(m.Name, m.Value) // images' json: names have dots
 	}
 	return nil
 }
