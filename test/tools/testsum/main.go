@@ -9,6 +9,10 @@
 // With --total it prints the line "N passed, N failed". A test that was skipped
 // in every run counts as failed: there is a place for each where it must run.
 // The exit status is 1 when something failed.
+//
+// With --passed FILE the run may be followed by another one of the same package,
+// without the tests whose names this one adds to FILE, for what failed through no
+// fault of its own. What failed and passes then is no failure, but the total names it.
 package main
 
 import (
@@ -17,6 +21,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -26,8 +31,9 @@ func main() {
 	tally := flag.String("tally", "", "`file` that keeps the count")
 	check := flag.Bool("check", false, "count the check NAME, which ended with exit status STATUS")
 	total := flag.Bool("total", false, "print the total")
+	passed := flag.String("passed", "", "add the names of the tests that passed to `file`, and let others be run again")
 	flag.Parse()
-	ok, err := run(*tally, *check, *total, flag.Args())
+	ok, err := run(*tally, *passed, *check, *total, flag.Args())
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "testsum: %v\n", err)
 		os.Exit(2)
@@ -37,7 +43,7 @@ func main() {
 	}
 }
 
-func run(tally string, check, total bool, args []string) (ok bool, err error) {
+func run(tally, passed string, check, total bool, args []string) (ok bool, err error) {
 	if total {
 		f, err := os.Open(tally)
 		if err != nil {
@@ -61,13 +67,21 @@ func run(tally string, check, total bool, args []string) (ok bool, err error) {
 		}
 		return r.Outcome == "pass", json.NewEncoder(f).Encode(r)
 	}
-	return follow(os.Stdin, os.Stdout, f)
+	if passed == "" {
+		return follow(os.Stdin, os.Stdout, f, nil)
+	}
+	p, err := os.OpenFile(passed, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return false, err
+	}
+	defer p.Close()
+	return follow(os.Stdin, os.Stdout, f, p)
 }
 
 // A result is a line of the tally.
 type result struct {
 	Name    string
-	Outcome string // pass, fail or skip
+	Outcome string // pass, fail or skip; again: a failure, unless a later run passes; over: a package's end without one
 }
 
 // An event is what test2json writes, see `go doc test2json`.
@@ -81,8 +95,9 @@ type event struct {
 	FailedBuild string
 }
 
-// follow shows a run as it goes and appends its results to tally.
-func follow(in io.Reader, out, tally io.Writer) (ok bool, err error) {
+// follow shows a run as it goes and appends its results to tally. Where passed is
+// not nil what fails may be run again, and the tests that need not be are added there.
+func follow(in io.Reader, out, tally, passed io.Writer) (ok bool, err error) {
 	ok = true
 	results := json.NewEncoder(tally)
 	output := make(map[string][]string) // of each package and test that has not ended
@@ -129,10 +144,23 @@ func follow(in io.Reader, out, tally io.Writer) (ok bool, err error) {
 				}
 			}
 			r := result{name, e.Action}
+			if passed != nil {
+				switch {
+				case e.Action == "fail":
+					r.Outcome = "again"
+				case e.Action == "pass" && e.Test != "" && !strings.Contains(e.Test, "/"):
+					if _, err := fmt.Fprintln(passed, e.Test); err != nil {
+						return false, err
+					}
+				}
+			}
 			switch {
 			case e.Test == "":
 				if !endPackage(e, out, p) {
-					continue
+					if passed == nil || e.Action != "pass" {
+						continue
+					}
+					r.Outcome = "over"
 				}
 			case parents[name] && (e.Action == "pass" || blamed[name]):
 				continue
@@ -191,9 +219,12 @@ func endPackage(e event, out io.Writer, c *counts) bool {
 
 // sum prints the total of a tally.
 func sum(tally io.Reader, out io.Writer) (ok bool, err error) {
-	passed, failed := 0, 0
+	failed := 0
 	skipped := make(map[string]bool) // in every run so far
 	ran := make(map[string]bool)
+	passed := make(map[string]bool)
+	over := make(map[string]bool) // packages
+	again := make(map[string]bool)
 	decoder := json.NewDecoder(tally)
 	for {
 		var r result
@@ -206,8 +237,13 @@ func sum(tally io.Reader, out io.Writer) (ok bool, err error) {
 		case "skip":
 			skipped[r.Name] = true
 			continue
+		case "over":
+			over[r.Name] = true
+			continue
 		case "pass":
-			passed++
+			passed[r.Name] = true
+		case "again":
+			again[r.Name] = true
 		default:
 			failed++
 			fmt.Fprintf(out, "failed: %s\n", r.Name)
@@ -223,17 +259,20 @@ func sum(tally io.Reader, out io.Writer) (ok bool, err error) {
 			ran[name] = true
 		}
 	}
-	var never []string
-	for name := range skipped {
+	for _, name := range slices.Sorted(maps.Keys(again)) {
+		if passed[name] || over[name] {
+			fmt.Fprintf(out, "repeated: %s failed, and passed when it was run again\n", name)
+			continue
+		}
+		failed++
+		fmt.Fprintf(out, "failed: %s\n", name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(skipped)) {
 		if !ran[name] {
-			never = append(never, name)
+			failed++
+			fmt.Fprintf(out, "failed: %s was skipped everywhere\n", name)
 		}
 	}
-	slices.Sort(never)
-	for _, name := range never {
-		failed++
-		fmt.Fprintf(out, "failed: %s was skipped everywhere\n", name)
-	}
-	_, err = fmt.Fprintf(out, "%d passed, %d failed\n", passed, failed)
+	_, err = fmt.Fprintf(out, "%d passed, %d failed\n", len(passed), failed)
 	return failed == 0, err
 }

@@ -65,7 +65,7 @@ func TestTally(t *testing.T) {
 			var tally, shown, total bytes.Buffer
 			ok := true
 			for _, run := range test.runs {
-				good, err := follow(strings.NewReader(run), &shown, &tally)
+				good, err := follow(strings.NewReader(run), &shown, &tally, nil)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -86,6 +86,60 @@ func TestTally(t *testing.T) {
 			}
 			if allGood != strings.HasSuffix(test.total, ", 0 failed\n") {
 				t.Errorf("the total is good: %v", allGood)
+			}
+		})
+	}
+}
+
+func TestRunAgain(t *testing.T) {
+	const (
+		hangs = `{"Action":"run","Package":"p","Test":"TestA"}
+{"Action":"pass","Package":"p","Test":"TestA"}
+{"Action":"run","Package":"p","Test":"TestB"}
+{"Action":"run","Package":"p","Test":"TestB/x"}
+{"Action":"pass","Package":"p","Test":"TestB/x"}
+{"Action":"run","Package":"p","Test":"TestB/y"}
+{"Action":"fail","Package":"p","Test":"TestB/y"}
+{"Action":"fail","Package":"p","Test":"TestB"}
+{"Action":"fail","Package":"p","Elapsed":1}
+`
+		passes = `{"Action":"run","Package":"p","Test":"TestB"}
+{"Action":"run","Package":"p","Test":"TestB/x"}
+{"Action":"pass","Package":"p","Test":"TestB/x"}
+{"Action":"run","Package":"p","Test":"TestB/y"}
+{"Action":"pass","Package":"p","Test":"TestB/y"}
+{"Action":"pass","Package":"p","Test":"TestB"}
+{"Action":"pass","Package":"p","Elapsed":1}
+`
+	)
+	for _, test := range []struct {
+		name   string
+		runs   []string
+		passed string
+		total  string
+	}{
+		{"passes at once", []string{passes}, "TestB\n", "2 passed, 0 failed\n"},
+		{"passes in the end", []string{hangs, passes}, "TestA\nTestB\n",
+			"repeated: p.TestB/y failed, and passed when it was run again\n3 passed, 0 failed\n"},
+		{"fails twice", []string{hangs, hangs}, "TestA\nTestA\n", "failed: p.TestB/y\n2 passed, 1 failed\n"},
+		{"ends early", []string{crash, passes}, "TestD\nTestB\n",
+			"repeated: p failed, and passed when it was run again\n3 passed, 0 failed\n"},
+		{"ends early twice", []string{crash, crash}, "TestD\nTestD\n", "failed: p\n1 passed, 1 failed\n"},
+		{"ends early, then a test fails", []string{crash, hangs}, "TestD\nTestA\n",
+			"failed: p\nfailed: p.TestB/y\n3 passed, 2 failed\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var tally, shown, passed, total bytes.Buffer
+			for _, run := range test.runs {
+				if _, err := follow(strings.NewReader(run), &shown, &tally, &passed); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if _, err := sum(&tally, &total); err != nil {
+				t.Fatal(err)
+			}
+			if passed.String() != test.passed || total.String() != test.total {
+				t.Errorf("passed: %s\ntotal: %s", &passed, &total)
 			}
 		})
 	}
