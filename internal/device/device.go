@@ -124,7 +124,7 @@ type Base struct {
 	saved      string // the name of its saved state, once that is asked for
 	inputs     map[string][]*Pin
 	outputs    []*Line
-	warnings   limiter
+	warnings   Limiter
 }
 
 // Dev returns b, which makes what embeds it a Device.
@@ -195,13 +195,7 @@ func (b *Base) Warnf(format string, args ...any) {
 	if b.env == nil || b.env.Log == nil {
 		return
 	}
-	if suppressed, ok := b.warnings.allow(); ok {
-		e := b.env.Log.WithField("device", b.Describe())
-		if suppressed > 0 {
-			e = e.WithField("suppressed", suppressed)
-		}
-		e.Warnf(format, args...)
-	}
+	b.warnings.Log(b.env.Log.WithField("device", b.Describe()), logrus.WarnLevel, format, args...)
 }
 
 // GuestErrorf logs a mistake of the guest's, at debug level and limited: what a
@@ -210,9 +204,7 @@ func (b *Base) GuestErrorf(format string, args ...any) {
 	if b.env == nil || b.env.Log == nil || !b.env.Log.IsLevelEnabled(logrus.DebugLevel) {
 		return
 	}
-	if _, ok := b.warnings.allow(); ok {
-		b.env.Log.WithField("device", b.Describe()).Debugf("guest error: "+format, args...)
-	}
+	b.warnings.Log(b.env.Log.WithField("device", b.Describe()), logrus.DebugLevel, "guest error: "+format, args...)
 }
 
 // UserID returns the user's name for the device, or for the one that it is the

@@ -3,10 +3,14 @@ package device
 import (
 	"sync"
 	"time"
+
+	"github.com/sirupsen/logrus"
 )
 
-// limiter lets through ten messages at once and one a second after that.
-type limiter struct {
+// Limiter bounds messages that a guest can bring about: it lets through ten at
+// once and one a second after that. Its zero value is ready; it may be used from
+// any goroutine.
+type Limiter struct {
 	mu         sync.Mutex
 	tokens     int
 	last       time.Time
@@ -15,9 +19,21 @@ type limiter struct {
 
 const limiterBurst = 10
 
+// Log writes a message to e, if it may pass, with how many did not before.
+func (l *Limiter) Log(e *logrus.Entry, level logrus.Level, format string, args ...any) {
+	suppressed, ok := l.allow()
+	if !ok {
+		return
+	}
+	if suppressed > 0 {
+		e = e.WithField("suppressed", suppressed)
+	}
+	e.Logf(level, format, args...)
+}
+
 // allow reports whether a message may pass, and how many did not since the last
 // one that did.
-func (l *limiter) allow() (suppressed int, ok bool) {
+func (l *Limiter) allow() (suppressed int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()

@@ -125,7 +125,7 @@ func TestLinesConcurrently(t *testing.T) {
 }
 
 func TestLimiter(t *testing.T) {
-	var l limiter
+	var l Limiter
 	passed := 0
 	for range 1000 {
 		if _, ok := l.allow(); ok {

@@ -52,6 +52,7 @@ type Machine struct {
 	die         context.CancelFunc
 	closing     sync.Once
 	undo        []func()
+	refusals    refusals
 }
 
 // bootSource puts a kernel in place at every reset and sets the boot vCPU to
@@ -140,7 +141,7 @@ func (m *Machine) build() error {
 		return m.Board.build(m)
 	}
 	m.Run.Attach(m.Accel, hooks)
-	if err := m.Accel.Wire(m.Env.Memory, m.mem, m.io); err != nil {
+	if err := m.Accel.Wire(m.Env.Memory, m.mem, m.io, m.mapRefused); err != nil {
 		return err
 	}
 	if err := m.makeVCPUs(); err != nil {
@@ -159,7 +160,10 @@ func (m *Machine) build() error {
 		return err
 	}
 	m.Env.Running = true
-	return m.coldReset()
+	if err := m.coldReset(); err != nil {
+		return err
+	}
+	return m.mapIsWhole()
 }
 
 // plug makes a board's own device part of the machine.

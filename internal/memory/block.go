@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -49,7 +50,7 @@ type Block struct {
 
 	_       [64]byte     // what is above is read all the time, what is below is written
 	users   gauge        // borrows and accesses; closed by Close
-	windows atomic.Int64 // windows, +1 for the block while it is open
+	windows atomic.Int64 // windows and holders of addresses, +1 for the block while it is open
 }
 
 // NewBlock allocates RAM.
@@ -178,6 +179,14 @@ func (b *Block) acquire() bool {
 }
 
 func (b *Block) release() { b.users.leave(&b.sys.quiet) }
+
+// HoldAddr keeps the block's addresses in this process from being used for
+// anything else until release, even when the block is closed: empty memory is
+// there then. It is for those who cannot stop others from using them.
+func (b *Block) HoldAddr() (release func()) {
+	b.windows.Add(1)
+	return sync.OnceFunc(b.releaseWindow)
+}
 
 // releaseWindow drops a window's hold on the block's addresses.
 func (b *Block) releaseWindow() {

@@ -231,6 +231,23 @@ func TestCloseWaits(t *testing.T) {
 	}
 }
 
+// Addresses that are held show nothing of a closed block, and are nobody else's.
+func TestHoldAddr(t *testing.T) {
+	s := NewSystem()
+	b := newBlock(t, s, "dimm", 2<<20)
+	must(t, b.Write(0, []byte{7}))
+	release := b.HoldAddr()
+	must(t, b.Close())
+	if v, ok := b.m.load32(0); v != 0 || !ok {
+		t.Errorf("a stale access finds %x", v)
+	}
+	release()
+	release()
+	if n := b.windows.Load(); n != 0 {
+		t.Errorf("the block is still held: %d", n)
+	}
+}
+
 // Preallocating from a file that has no room fails with what to do about it.
 func TestPreallocWithoutRoom(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "ram")

@@ -353,6 +353,26 @@ func TestKVMBadMachines(t *testing.T) {
 	eachBad(t, badMachines, "-accel kvm -cpu host ")
 }
 
+// Memory that KVM does not take ends the start: it maps 8 TiB at a time at most.
+func TestKVMRefusesMemory(t *testing.T) {
+	vmtest.NeedAnyKVM(t)
+	dir := folder(t)
+	there := files(t, dir)
+	got := runIn(t, dir, strings.Fields(common+"-cpu host,phys-bits=46 -m 9T "+
+		"-object memory-backend-ram,id=m,size=9T,reserve=off -machine memory-backend=m")...)
+	lines := strings.Split(strings.TrimSuffix(got.stderr, "\n"), "\n")
+	if len(lines) == 2 && strings.Contains(lines[0], "does not match phys-bits property") {
+		lines = lines[1:]
+	}
+	const want = "govmd: KVM does not take guest memory 'ram-above-4g' at 0x100000000: "
+	if got.status != 1 || len(lines) != 1 || !strings.HasPrefix(lines[0], want) {
+		t.Errorf("status %d, %q, want %q", got.status, got.stderr, want)
+	}
+	if left := files(t, dir); left != there {
+		t.Errorf("it leaves\n%s\nwhere there was\n%s", left, there)
+	}
+}
+
 // Memory that a limit forbids is refused by that name, too.
 func TestMemoryLimit(t *testing.T) {
 	dir := folder(t)

@@ -16,8 +16,9 @@ type Accel interface {
 	// Name is "kvm" or "qtest".
 	Name() string
 	// Wire has the accelerator follow the guest's memory map and ports. It is
-	// called once, before anything is mapped.
-	Wire(sys *memory.System, mem, io *memory.Space) error
+	// called once, before anything is mapped. refused is told, by whoever changes
+	// the map, of what the host does not take; it must not wait.
+	Wire(sys *memory.System, mem, io *memory.Space, refused func(*MapError)) error
 	// Pins are the global system interrupts: 0 to 15 are the ISA interrupts,
 	// which reach the PICs and the I/O APIC both.
 	Pins() [GSIs]*device.Pin

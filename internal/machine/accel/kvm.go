@@ -48,7 +48,8 @@ type KVM struct {
 	mem    *memory.Space
 	io     *memory.Space
 
-	gate kvm.Gate
+	gate  kvm.Gate
+	slots *slots
 
 	mu      sync.Mutex // guards threads
 	threads []*kvm.Thread
@@ -124,13 +125,22 @@ func (a *KVM) Pins() [GSIs]*device.Pin { return a.pins }
 func (a *KVM) MSI() device.MSIController { return a.router }
 
 // Wire implements Accel.
-func (a *KVM) Wire(sys *memory.System, mem, io *memory.Space) error {
+func (a *KVM) Wire(sys *memory.System, mem, io *memory.Space, refused func(*MapError)) error {
 	a.mem, a.io = mem, io
-	s := newSlots(a.VM, a.log, a.gate.With)
-	mem.AddListener(s, 0)
+	n := a.VM.Check(kvm.CapNrMemSlots)
+	if n == 0 {
+		n = 32 // what the kernel has where it does not say
+	}
+	a.slots = newSlots(a.VM, n, a.gate.With, func(e *MapError) {
+		if e.Stale {
+			a.requestPause()
+		}
+		refused(e)
+	})
+	mem.AddListener(a.slots, 0)
 	mem.AddListener(&eventfds{vm: a.VM, log: a.log}, 0)
 	io.AddListener(&eventfds{vm: a.VM, log: a.log, pio: true}, 0)
-	_, err := sys.AddDirtySource(s)
+	_, err := sys.AddDirtySource(a.slots)
 	return err
 }
 
@@ -222,17 +232,27 @@ func (a *KVM) all() []*kvm.Thread {
 
 // Pause implements runstate.VCPUs.
 func (a *KVM) Pause() {
-	list := a.all()
-	for _, t := range list {
-		t.RequestPause()
-	}
-	for _, t := range list {
+	for _, t := range a.requestPause() {
 		t.Pause()
 	}
 }
 
-// Resume implements runstate.VCPUs.
+// requestPause has no vCPU enter the guest again until Resume, and does not wait
+// for those that are there.
+func (a *KVM) requestPause() []*kvm.Thread {
+	list := a.all()
+	for _, t := range list {
+		t.RequestPause()
+	}
+	return list
+}
+
+// Resume implements runstate.VCPUs. Nothing runs while the guest would see memory
+// that is not there: the machine is told so again.
 func (a *KVM) Resume() {
+	if !a.slots.settle() {
+		return
+	}
 	for _, t := range a.all() {
 		t.Resume()
 	}

@@ -70,7 +70,7 @@ func apicInputs(gsi int) []int {
 func (q *Qtest) Name() string { return "qtest" }
 
 // Wire implements Accel: there is nobody to tell of the memory map.
-func (q *Qtest) Wire(*memory.System, *memory.Space, *memory.Space) error { return nil }
+func (q *Qtest) Wire(*memory.System, *memory.Space, *memory.Space, func(*MapError)) error { return nil }
 
 // Pins implements Accel.
 func (q *Qtest) Pins() [GSIs]*device.Pin { return q.pins }

@@ -28,7 +28,7 @@ func newQtestMachine(t *testing.T, pic, pit bool) *qtestMachine {
 	log.SetOutput(io.Discard)
 	m := &qtestMachine{devtest.New(t), NewQtest(log)}
 	m.Env.MSI = m.q.MSI()
-	if err := m.q.Wire(m.Env.Memory, m.Env.Mem, m.Env.IO); err != nil {
+	if err := m.q.Wire(m.Env.Memory, m.Env.Mem, m.Env.IO, nil); err != nil {
 		t.Fatal(err)
 	}
 	var err error

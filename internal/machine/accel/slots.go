@@ -2,9 +2,8 @@ package accel
 
 import (
 	"fmt"
+	"slices"
 	"sync"
-
-	"github.com/sirupsen/logrus"
 
 	"govmd/internal/kvm"
 	"govmd/internal/memory"
@@ -13,19 +12,30 @@ import (
 // pageSize is what KVM's slots are aligned to.
 const pageSize = 4096
 
-// slots keeps KVM's memory slots and ioeventfds as the map of an address space
-// has them. RAM that does not fill whole pages is left to software: accesses to
-// it are MMIO exits, which the address space serves.
+// slotVM is what slots need of KVM's VM.
+type slotVM interface {
+	SetUserMemoryRegion(r *kvm.MemoryRegion) error
+	GetDirtyLog(slot uint32, size uint64, bitmap []uint64) error
+}
+
+// slots keeps KVM's memory slots as the map of an address space has them. RAM
+// that does not fill whole pages is left to software: accesses to it are MMIO
+// exits, which the address space serves. So is what KVM refuses, which is offered
+// to it again with each later change.
 type slots struct {
-	vm  *kvm.VM
-	log *logrus.Logger
+	vm  slotVM
 	max int
 	// quiet runs a change of slots that the guest uses while no vCPU executes:
 	// KVM cannot replace a slot at one stroke.
 	quiet func(change func())
+	// refused is told of each section that KVM does not take or give up. It must
+	// not wait, nor change the map.
+	refused func(*MapError)
 
 	mu      sync.Mutex // guards what follows; taken after the topology lock
 	used    map[slotKey]*slot
+	waiting map[slotKey]memory.Section // in the map, and refused by KVM
+	stale   []*slot                    // in KVM, and in the map no longer
 	free    []uint32
 	next    uint32
 	logging map[*memory.Block]bool
@@ -35,18 +45,20 @@ type slotKey struct{ addr, size uint64 }
 
 type slot struct {
 	region kvm.MemoryRegion
+	name   string // of what was mapped, for messages
 	block  *memory.Block
 	offset uint64 // in block
 	bitmap []uint64
+
+	// Of stale ones only.
+	err    error  // why KVM has not given it up
+	unhold func() // gives back the block's addresses
 }
 
-func newSlots(vm *kvm.VM, log *logrus.Logger, quiet func(func())) *slots {
-	n := vm.Check(kvm.CapNrMemSlots)
-	if n == 0 {
-		n = 32
-	}
-	return &slots{vm: vm, log: log, max: n, quiet: quiet,
-		used: map[slotKey]*slot{}, logging: map[*memory.Block]bool{}}
+// newSlots returns the keeper of a VM's slots, of which there are max.
+func newSlots(vm slotVM, max int, quiet func(func()), refused func(*MapError)) *slots {
+	return &slots{vm: vm, max: max, quiet: quiet, refused: refused,
+		used: map[slotKey]*slot{}, waiting: map[slotKey]memory.Section{}, logging: map[*memory.Block]bool{}}
 }
 
 // page narrows a section to the whole pages in it.
@@ -79,146 +91,127 @@ func (s *slots) MapChanged(c memory.Change) {
 func (s *slots) apply(c memory.Change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.removeStale()
 	for _, sec := range c.Removed {
 		if addr, size, _, ok := page(sec); ok {
 			s.remove(slotKey{addr, size})
 		}
 	}
+	s.addWaiting()
 	for _, sec := range c.Added {
-		if addr, size, offset, ok := page(sec); ok {
-			s.add(sec, addr, size, offset)
+		if _, _, _, ok := page(sec); !ok {
+			continue
+		}
+		if err := s.add(sec); err != nil {
+			s.refused(err)
 		}
 	}
 }
 
-func (s *slots) add(sec memory.Section, addr, size, offset uint64) {
-	var id uint32
-	switch {
-	case len(s.free) > 0:
-		id = s.free[len(s.free)-1]
-		s.free = s.free[:len(s.free)-1]
-	case int(s.next) < s.max:
-		id = s.next
-		s.next++
-	default:
-		s.log.Errorf("KVM's %d memory slots are used up: guest memory at 0x%x works, but slowly", s.max, addr)
-		return
+// settle offers KVM again what it has refused, and reports whether the guest sees
+// nothing any more that is not there. The vCPUs are paused.
+func (s *slots) settle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.removeStale()
+	s.addWaiting()
+	for _, sl := range s.stale {
+		s.refused(&MapError{Name: sl.name, Addr: sl.region.GuestAddr, Stale: true, Err: sl.err})
 	}
-	sl := &slot{block: sec.Block, offset: offset, region: kvm.MemoryRegion{
-		Slot: id, GuestAddr: addr, Size: size, UserAddr: uint64(sec.Block.HostAddr()) + offset,
+	return len(s.stale) == 0
+}
+
+// add has KVM map a section of whole pages at least; if it does not, the section
+// waits.
+func (s *slots) add(sec memory.Section) *MapError {
+	addr, size, offset, _ := page(sec)
+	sl := &slot{block: sec.Block, name: sec.Region.Name(), offset: offset, region: kvm.MemoryRegion{
+		GuestAddr: addr, Size: size, UserAddr: uint64(sec.Block.HostAddr()) + offset,
 	}}
 	if sec.ReadOnly {
 		sl.region.Flags |= kvm.MemReadonly
 	} else if s.logging[sec.Block] {
 		sl.region.Flags |= kvm.MemLogDirtyPages
 	}
-	if err := s.vm.SetUserMemoryRegion(&sl.region); err != nil {
-		s.log.Errorf("guest memory %q at 0x%x: %v", sec.Region.Name(), addr, err)
-		s.free = append(s.free, id)
-		return
+	key := slotKey{addr, size}
+	if err := s.place(sl); err != nil {
+		s.waiting[key] = sec
+		return &MapError{Name: sl.name, Addr: addr, Err: err}
 	}
-	s.used[slotKey{addr, size}] = sl
+	s.used[key] = sl
+	return nil
+}
+
+// place gives a slot its number and KVM the slot.
+func (s *slots) place(sl *slot) error {
+	n := len(s.free)
+	switch {
+	case n > 0:
+		sl.region.Slot = s.free[n-1]
+	case int(s.next) < s.max:
+		sl.region.Slot = s.next
+	default:
+		return fmt.Errorf("its %d memory slots are used up", s.max)
+	}
+	if err := s.vm.SetUserMemoryRegion(&sl.region); err != nil {
+		return err
+	}
+	if n > 0 {
+		s.free = s.free[:n-1]
+	} else {
+		s.next++
+	}
+	return nil
+}
+
+// addWaiting offers KVM again what it has refused.
+func (s *slots) addWaiting() {
+	for key, sec := range s.waiting {
+		if s.add(sec) == nil {
+			delete(s.waiting, key)
+		}
+	}
 }
 
 func (s *slots) remove(k slotKey) {
+	delete(s.waiting, k)
 	sl := s.used[k]
 	if sl == nil {
 		return
 	}
 	delete(s.used, k)
-	s.free = append(s.free, sl.region.Slot)
+	if sl.err = s.drop(sl); sl.err != nil {
+		// What the guest could still reach must not become anything else.
+		sl.unhold = sl.block.HoldAddr()
+		s.stale = append(s.stale, sl)
+		s.refused(&MapError{Name: sl.name, Addr: k.addr, Stale: true, Err: sl.err})
+	}
+}
+
+// drop takes a slot from KVM.
+func (s *slots) drop(sl *slot) error {
 	if sl.region.Flags&kvm.MemLogDirtyPages != 0 {
 		// What was written since the last look must not be lost with the slot.
 		if err := s.fetch(sl, sl.block.MarkPages); err != nil {
-			s.log.Errorf("dirty pages of slot at 0x%x: %v", k.addr, err)
+			return err
 		}
 	}
 	gone := sl.region
 	gone.Size = 0
 	if err := s.vm.SetUserMemoryRegion(&gone); err != nil {
-		s.log.Errorf("removing guest memory at 0x%x: %v", k.addr, err)
-	}
-}
-
-// SetLogging implements memory.DirtySource.
-func (s *slots) SetLogging(b *memory.Block, on bool) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if on {
-		s.logging[b] = true
-	} else {
-		delete(s.logging, b)
-	}
-	for _, sl := range s.used {
-		if sl.block != b || sl.region.Flags&kvm.MemReadonly != 0 {
-			continue
-		}
-		sl.region.Flags &^= kvm.MemLogDirtyPages
-		if on {
-			sl.region.Flags |= kvm.MemLogDirtyPages
-		}
-		if err := s.vm.SetUserMemoryRegion(&sl.region); err != nil {
-			return fmt.Errorf("dirty log of %q: %w", b.Name(), err)
-		}
-	}
-	return nil
-}
-
-// Sync implements memory.DirtySource.
-func (s *slots) Sync(b *memory.Block, mark func(page, bits uint64)) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, sl := range s.used {
-		if sl.block != b || sl.region.Flags&kvm.MemLogDirtyPages == 0 {
-			continue
-		}
-		if err := s.fetch(sl, mark); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// fetch moves KVM's dirty bits of a slot to mark, which takes them 64 at a time
-// from a page number in the block on.
-func (s *slots) fetch(sl *slot, mark func(page, bits uint64)) error {
-	if sl.bitmap == nil {
-		sl.bitmap = make([]uint64, kvm.DirtyWords(sl.region.Size))
-	}
-	if err := s.vm.GetDirtyLog(sl.region.Slot, sl.region.Size, sl.bitmap); err != nil {
 		return err
 	}
-	first := sl.offset / pageSize
-	for i, w := range sl.bitmap {
-		if w != 0 {
-			mark(first+64*uint64(i), w)
-		}
-	}
+	s.free = append(s.free, gone.Slot)
 	return nil
 }
 
-// eventfds follows the ioeventfds of one address space.
-type eventfds struct {
-	vm  *kvm.VM
-	log *logrus.Logger
-	pio bool
-}
-
-// MapChanged implements memory.Listener.
-func (e *eventfds) MapChanged(c memory.Change) {
-	for i := range c.FDRemoved {
-		if err := e.vm.RemoveIOEvent(e.event(&c.FDRemoved[i])); err != nil {
-			e.log.Errorf("removing ioeventfd: %v", err)
+// removeStale takes from KVM again what it has not given up.
+func (s *slots) removeStale() {
+	s.stale = slices.DeleteFunc(s.stale, func(sl *slot) bool {
+		if sl.err = s.drop(sl); sl.err != nil {
+			return false
 		}
-	}
-	for i := range c.FDAdded {
-		if err := e.vm.AddIOEvent(e.event(&c.FDAdded[i])); err != nil {
-			// The write still reaches the device, by an exit to user space.
-			e.log.Errorf("ioeventfd: %v", err)
-		}
-	}
-}
-
-func (e *eventfds) event(m *memory.IoEventFD) *kvm.IOEvent {
-	return &kvm.IOEvent{Addr: m.Addr, PIO: e.pio, Len: uint32(m.Size), Match: m.Match, Data: m.Value, FD: m.FD}
+		sl.unhold()
+		return true
+	})
 }
