@@ -6,6 +6,7 @@ import (
 
 	"govmd/internal/block/control"
 	"govmd/internal/chardev"
+	"govmd/internal/job"
 	"govmd/internal/machine"
 	"govmd/internal/machine/qtest"
 	"govmd/internal/monitor"
@@ -35,8 +36,10 @@ func (v *vm) serveMonitors(context.Context) error {
 	v.registry.Add(v.optionCommands()...)
 	if v.control != nil {
 		v.registry.Add(v.control.Commands()...)
+		v.registry.Add(v.jobCommands()...)
 	}
 	v.registry.AddEvents(control.Events()...)
+	v.registry.AddEvents(job.Events()...)
 	v.registry.AddEvents(runstate.Events()...)
 	v.registry.AddEvents(machine.Events()...)
 	v.makeHuman()

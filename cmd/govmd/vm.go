@@ -13,10 +13,12 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"govmd/internal/block/blockjob"
 	"govmd/internal/block/control"
 	"govmd/internal/chardev"
 	"govmd/internal/event"
 	"govmd/internal/fd"
+	"govmd/internal/job"
 	"govmd/internal/kvm"
 	"govmd/internal/lane"
 	"govmd/internal/machine"
@@ -44,9 +46,12 @@ type vm struct {
 	human    *human.Monitor
 	machine  *machine.Machine
 	control  *control.Control // of images and drives; nil before they are opened
-	pidFile  *pidFile
-	logFile  atomic.Pointer[logFile] // of -D or logfile; nil for none
-	logSplit *splitter
+	// jobs and those of them that are about images; nil as control is.
+	jobs      *job.Manager
+	blockJobs *blockjob.Manager
+	pidFile   *pidFile
+	logFile   atomic.Pointer[logFile] // of -D or logfile; nil for none
+	logSplit  *splitter
 	// logChange is held while logFile is replaced.
 	logChange sync.Mutex
 	daemon    *daemon   // nil when we are none
@@ -216,17 +221,18 @@ func (v *vm) status(cause runstate.Cause) (code int, err error) {
 	return 0, nil
 }
 
-// close ends everything in the reverse order of its making. The monitors go
-// first, once they have sent what clients are still to hear: after them nobody
-// asks anything of the machine.
+// close ends everything in the reverse order of its making. The jobs go first, as
+// clients are told; then the monitors, once they have sent what clients are still
+// to hear: after them nobody asks anything of the machine.
 func (v *vm) close() {
 	defer v.endBy(endTime)()
-	_ = v.notifier.send("STOPPING=1") // who does not hear it sees the end
+	_ = v.notifier.send("STOPPING=1")                // who does not hear it sees the end
+	_ = v.lane.Do(context.Background(), v.closeJobs) // fails only where the lane has ended
 	if v.monitor != nil {
 		v.closeMonitors()
 	}
 	if v.machine != nil {
-		_ = v.lane.Do(context.Background(), v.machine.Close) // fails only where the lane has ended
+		_ = v.lane.Do(context.Background(), v.machine.Close)
 	}
 	for i := len(v.undo) - 1; i >= 0; i-- {
 		v.undo[i]()

@@ -98,9 +98,13 @@ func (c *Child) Replace(to *Node) error {
 		return Errorf(KindInvalid, "Making '%s' a %s child of '%s' would create a cycle", to.name, c.name, c.owner.name)
 	}
 	g.move(c, from, to)
-	err := g.refreshPerms(to)
+	first, second := to, from
+	if from.reaches(to) { // what from wanted of it for c goes as c comes
+		first, second = from, to
+	}
+	err := g.refreshPerms(first)
 	if err == nil {
-		if err = g.refreshPerms(from); err == nil {
+		if err = g.refreshPerms(second); err == nil {
 			from.Unref()
 			return nil
 		}
@@ -133,14 +137,14 @@ func (g *Graph) move(c *Child, from, to *Node) {
 	}
 }
 
-// ReplaceNode makes all users of from, but those that skip names, use to. It is
-// all or nothing. Both are drained by the caller.
+// ReplaceNode makes all users of from, but those that skip names and those that
+// stay (Stayer), use to. It is all or nothing. Both are drained by the caller.
 func (g *Graph) ReplaceNode(from, to *Node, skip func(*Child) bool) error {
 	var done []*Child
 	from.Ref()
 	defer from.Unref()
 	for _, c := range from.Parents() {
-		if c.owner == to || skip != nil && skip(c) {
+		if _, stays := c.parent.(Stayer); stays || c.owner == to || skip != nil && skip(c) {
 			continue
 		}
 		if err := c.Replace(to); err != nil {

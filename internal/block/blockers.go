@@ -62,10 +62,19 @@ func (n *Node) Blocked(op Operation) error {
 
 // shownName is the name of the device that the node is the root of, or its own.
 func (n *Node) shownName() string {
+	if name := n.DeviceName(); name != "" {
+		return name
+	}
+	return n.name
+}
+
+// DeviceName returns the name of the drive that the node is the medium of, "" if
+// there is none or it has no name.
+func (n *Node) DeviceName() string {
 	for _, c := range n.Parents() {
 		if b := BackendOf(c); b != nil && b.name != "" {
 			return b.name
 		}
 	}
-	return n.name
+	return ""
 }

@@ -22,6 +22,10 @@ type Parent interface {
 	Activate(c *Child) error
 }
 
+// Stayer is a Parent that uses a node for what the node is, not for what it shows:
+// its edge stays when another node takes the node's place (Graph.ReplaceNode).
+type Stayer interface{ StaysAtNode() }
+
 // Child is an edge of the graph: what a parent uses a node through.
 type Child struct {
 	graph    *Graph

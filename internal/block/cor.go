@@ -7,13 +7,30 @@ func (n *Node) EnableCopyOnRead() { n.cor.Add(1) }
 // DisableCopyOnRead ends what EnableCopyOnRead began.
 func (n *Node) DisableCopyOnRead() { n.cor.Add(-1) }
 
-// copyOnRead reads and keeps what was not allocated here. The range is the
-// request's alone, so that no guest write is lost under what is copied.
+// copyOnRead reads and keeps what was not allocated here.
 func (n *Node) copyOnRead(off int64, v Vec, f Flags) error {
+	return n.copyingUp(off, int64(v.Len()), func() error { return n.readPadded(off, v, f&^CopyOnRead) })
+}
+
+// Prefetch copies to the node what a range has of the backing chain: reading it with
+// CopyOnRead, without the reading. The node is written, which its user has permission for.
+func (n *Node) Prefetch(off, size int64) error {
+	if err := checkRange(off, size); err != nil {
+		return err
+	}
+	if !n.writable() {
+		return ErrReadOnly
+	}
+	return n.copyingUp(off, size, nil)
+}
+
+// copyingUp copies up what is not allocated and then calls read, if not nil. The
+// range is the request's alone, so that no guest write is lost under what is copied.
+func (n *Node) copyingUp(off, size int64, read func() error) error {
 	unit := int64(max(n.Info().ClusterSize, n.lim.Align, 1))
 	from := off / unit * unit
-	end := min((off+int64(v.Len())+unit-1)/unit*unit, n.length.Load())
-	t := n.trk.begin(from, max(end-from, int64(v.Len())), true)
+	end := min((off+size+unit-1)/unit*unit, n.length.Load())
+	t := n.trk.begin(from, max(end-from, size), true)
 	defer n.trk.end(t)
 	for pos := from; pos < end && !n.set.ReadOnly; {
 		st, err := n.status(pos, min(end-pos, bounceSize), 0) // not BlockStatus: it would wait for us
@@ -27,10 +44,10 @@ func (n *Node) copyOnRead(off int64, v Vec, f Flags) error {
 		}
 		pos += st.N
 	}
-	if f&Prefetch != 0 {
+	if read == nil {
 		return nil
 	}
-	return n.readPadded(off, v, f&^CopyOnRead)
+	return read()
 }
 
 func (n *Node) copyUp(off, size, unit int64) error {

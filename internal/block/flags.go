@@ -13,7 +13,6 @@ const (
 	Unchanged                     // the guest sees the same data as before (copy-on-read, resize of a chain)
 	Serialising                   // no other request may overlap
 	CopyOnRead                    // what comes from the backing chain is kept here
-	Prefetch                      // read for the side effect only: the vector may be empty
 	ZeroWrite                     // the data of a write is known to be zero
 )
 

@@ -153,6 +153,7 @@ type openMore struct {
 	file     string // the name that it was opened by
 	guessed  bool   // the format is a guess
 	proto    *Node
+	typ      *Type // nil: the one that is registered by the driver's name
 }
 
 // Open opens a node as options say; what they leave out is as in def. The caller
@@ -178,7 +179,10 @@ func (g *Graph) open(ctx context.Context, o *Options, def Settings, more openMor
 }
 
 func (g *Graph) openNode(ctx context.Context, o *Options, def Settings, more openMore) (*Node, error) {
-	t := types[o.Driver]
+	t := more.typ
+	if t == nil {
+		t = types[o.Driver]
+	}
 	if t == nil {
 		return nil, UnknownDriver(o.Driver)
 	}

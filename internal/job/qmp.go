@@ -1,6 +1,8 @@
 package job
 
 import (
+	"golang.org/x/sys/unix"
+
 	"govmd/internal/event"
 	"govmd/internal/qmp"
 )
@@ -31,11 +33,20 @@ type Info struct {
 func (j *Job) Info() Info {
 	current, total := j.Progress()
 	info := Info{ID: j.id, Type: j.Type(), Status: j.status, Current: int64(current), Total: int64(total)}
-	if j.err != nil {
-		text := j.err.Error()
-		info.Error = &text
-	}
+	info.Error = j.ErrorText()
 	return info
+}
+
+// ErrorText returns what went wrong, as clients are told it; nil for nothing.
+func (j *Job) ErrorText() *string {
+	if j.err == nil {
+		return nil
+	}
+	text := j.err.Error()
+	if no, ok := j.err.(unix.Errno); ok {
+		text = qmp.Strerror(no)
+	}
+	return &text
 }
 
 type idArgs struct {

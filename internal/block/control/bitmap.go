@@ -35,7 +35,7 @@ type mergeArgs struct {
 
 // Bitmap returns a node's bitmap.
 func (c *Control) Bitmap(node, name string) (*block.Bitmap, error) {
-	n, err := c.medium(node)
+	n, err := c.Medium(node)
 	if err != nil {
 		return nil, qmp.Errorf("Node '%s' not found", node)
 	}
@@ -62,7 +62,7 @@ func (c *Control) addBitmap(a *addBitmapArgs) Action {
 	var b *block.Bitmap
 	return Action{
 		Prepare: func(context.Context) error {
-			n, err := c.medium(a.Node)
+			n, err := c.Medium(a.Node)
 			if err != nil {
 				return err
 			}

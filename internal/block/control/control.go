@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"govmd/internal/block"
+	"govmd/internal/block/blockjob"
 	"govmd/internal/event"
 	"govmd/internal/lane"
 	"govmd/internal/qmp"
@@ -17,6 +18,7 @@ import (
 type Control struct {
 	graph *block.Graph
 	lane  *lane.Lane
+	jobs  *blockjob.Manager
 	// Virtual returns the machine's virtual time in ns, for snapshots. It may be nil.
 	virtual func() int64
 }
@@ -25,17 +27,24 @@ type Control struct {
 type Config struct {
 	Graph   *block.Graph
 	Lane    *lane.Lane
-	Virtual func() int64 // the machine's virtual time in ns; nil for none
+	Jobs    *blockjob.Manager // nil where no command makes a job
+	Virtual func() int64      // the machine's virtual time in ns; nil for none
 }
 
 // New returns the commands' home.
 func New(cfg Config) *Control {
-	c := &Control{graph: cfg.Graph, lane: cfg.Lane, virtual: cfg.Virtual}
+	c := &Control{graph: cfg.Graph, lane: cfg.Lane, jobs: cfg.Jobs, virtual: cfg.Virtual}
 	if c.virtual == nil {
 		c.virtual = func() int64 { return 0 }
 	}
 	return c
 }
+
+// Graph returns what the commands act on.
+func (c *Control) Graph() *block.Graph { return c.graph }
+
+// Jobs returns where the commands make block jobs.
+func (c *Control) Jobs() *blockjob.Manager { return c.jobs }
 
 // Commands returns all commands.
 func (c *Control) Commands() []qmp.Command {
@@ -50,7 +59,7 @@ func (c *Control) Commands() []qmp.Command {
 }
 
 // Events returns the events of the block layer.
-func Events() []event.Event { return block.Events() }
+func Events() []event.Event { return append(block.Events(), blockjob.Events()...) }
 
 // byName returns the drive of that name.
 func (c *Control) byName(name string) (*block.Backend, error) {
@@ -98,8 +107,8 @@ func (c *Control) node(device, name *string) (*block.Node, error) {
 	return c.graph.Lookup(text(device), text(name))
 }
 
-// medium returns the root node of the drive, or of the node, of that name.
-func (c *Control) medium(name string) (*block.Node, error) {
+// Medium returns the root node of the drive, or the node, of that name.
+func (c *Control) Medium(name string) (*block.Node, error) {
 	return c.graph.Lookup(name, name)
 }
 
@@ -116,8 +125,8 @@ func inDrive(n *block.Node) bool {
 	return slices.ContainsFunc(n.Parents(), func(p *block.Child) bool { return block.BackendOf(p) != nil })
 }
 
-// drained runs fn with the node drained. It waits for requests under way.
-func drained(ctx context.Context, n *block.Node, fn func() error) error {
+// Drained runs fn with the node drained. It waits for requests under way.
+func Drained(ctx context.Context, n *block.Node, fn func() error) error {
 	if err := n.Drain(ctx); err != nil {
 		return err
 	}

@@ -319,7 +319,7 @@ func (c *Control) HumanCommands() []qmp.HumanCommand {
 				if a.Bool("reuse") {
 					mode = "existing"
 				}
-				return runOne(ctx, c.snapshotSync(&snapshotSyncArgs{
+				return RunOne(ctx, c.snapshotSync(&snapshotSyncArgs{
 					Device: &name, SnapshotFile: a.Str("snapshot-file"), Format: optional(a, "format"), Mode: &mode,
 				}))
 			}),
@@ -327,7 +327,7 @@ func (c *Control) HumanCommands() []qmp.HumanCommand {
 		{
 			Name: "snapshot_blkdev_internal", Args: "device:B,name:s", Params: "device name", Help: "take an internal snapshot of device", Complete: c.completeDrive,
 			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error {
-				return runOne(ctx, c.snapshotInternal(&internalArgs{Device: a.Str("device"), Name: a.Str("name")}))
+				return RunOne(ctx, c.snapshotInternal(&internalArgs{Device: a.Str("device"), Name: a.Str("name")}))
 			}),
 		},
 		{

@@ -15,7 +15,7 @@ type internalArgs struct {
 
 // snapshotter returns the medium of a drive, which can have internal snapshots.
 func (c *Control) snapshotter(device string) (*block.Node, block.Snapshotter, error) {
-	n, err := c.medium(device)
+	n, err := c.Medium(device)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -81,7 +81,7 @@ type deleteInternalArgs struct {
 // deleteInternal is blockdev-snapshot-delete-internal-sync.
 func (c *Control) deleteInternal(ctx *qmp.Context, a *deleteInternalArgs) (*SnapshotInfo, error) {
 	if text(a.ID) == "" && text(a.Name) == "" {
-		if _, err := c.medium(a.Device); err != nil {
+		if _, err := c.Medium(a.Device); err != nil {
 			return nil, err
 		}
 		return nil, qmp.Errorf("Name or id must be provided")
@@ -96,7 +96,7 @@ func (c *Control) deleteInternal(ctx *qmp.Context, a *deleteInternalArgs) (*Snap
 	for _, x := range s.Snapshots() {
 		if (a.ID == nil || *a.ID == x.ID) && (a.Name == nil || *a.Name == x.Name) {
 			info := SnapshotOf(&x)
-			err := drained(ctx, n, func() error { return s.DeleteSnapshot(ctx, x.ID) })
+			err := Drained(ctx, n, func() error { return s.DeleteSnapshot(ctx, x.ID) })
 			return &info, err
 		}
 	}
@@ -118,7 +118,7 @@ type changeBackingArgs struct {
 // changeBacking is change-backing-file: it changes the name that an image has its
 // backing file by, not what it is open on.
 func (c *Control) changeBacking(ctx *qmp.Context, a *changeBackingArgs) (none qmp.None, err error) {
-	top, err := c.medium(a.Device)
+	top, err := c.Medium(a.Device)
 	if err != nil {
 		return none, err
 	}

@@ -77,7 +77,7 @@ func takeOut(ctx context.Context, b *block.Backend, what block.Operation) error 
 	}
 	n.Ref() // it is undrained when the drive has let it go
 	defer n.Unref()
-	return drained(ctx, n, func() error {
+	return Drained(ctx, n, func() error {
 		b.RemoveMedium()
 		return nil
 	})

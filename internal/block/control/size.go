@@ -23,7 +23,7 @@ func (c *Control) resize(ctx *qmp.Context, a *resizeArgs) (none qmp.None, err er
 	if err := n.Blocked(block.OperationResize); err != nil {
 		return none, err
 	}
-	return none, drained(ctx, n, func() error {
+	return none, Drained(ctx, n, func() error {
 		return n.Truncate(ctx, a.Size, false, block.PreallocOff, 0)
 	})
 }

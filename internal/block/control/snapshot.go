@@ -92,13 +92,13 @@ func (c *Control) makeOverlay(ctx context.Context, n *block.Node, format, file s
 func (c *Control) snapshot(a *snapshotArgs) Action {
 	e := &external{c: c}
 	return e.action(func(ctx context.Context) (err error) {
-		if e.old, err = c.medium(a.Node); err != nil {
+		if e.old, err = c.Medium(a.Node); err != nil {
 			return err
 		}
 		if err := e.old.Blocked(block.OperationExternalSnapshot); err != nil {
 			return err
 		}
-		if e.over, err = c.medium(a.Overlay); err != nil {
+		if e.over, err = c.Medium(a.Overlay); err != nil {
 			return err
 		}
 		e.over.Ref()

@@ -48,6 +48,20 @@ func RegisterJobAction[A any](name string, fn func(c *Control, t *job.Txn, a *A)
 	qmp.AddBranch[qmp.Data[A]](actions, name)
 }
 
+// JobAction returns the action that makes a job, which begins when all of the
+// transaction is prepared.
+func JobAction(prepare func(ctx context.Context) (*job.Job, error)) Action {
+	var j *job.Job
+	return Action{
+		Prepare: func(ctx context.Context) (err error) {
+			j, err = prepare(ctx)
+			return err
+		},
+		Commit: func() { j.Start() },
+		Abort:  func() { j.CancelSync() },
+	}
+}
+
 func register(name string, m maker) {
 	if _, dup := makers[name]; dup {
 		panic("control: transaction action '" + name + "' is registered twice")
@@ -83,13 +97,13 @@ func run(ctx context.Context, list []Action) (err error) {
 	return err
 }
 
-// runOne carries out an action by itself.
-func runOne(ctx context.Context, a Action) error { return run(ctx, []Action{a}) }
+// RunOne carries out an action by itself, as its own command does.
+func RunOne(ctx context.Context, a Action) error { return run(ctx, []Action{a}) }
 
 // command makes a command of its own of an action.
 func command[A any](name string, fn func(a *A) Action) qmp.Command {
 	return qmp.New(name, func(ctx *qmp.Context, a *A) (qmp.None, error) {
-		return qmp.None{}, runOne(ctx, fn(a))
+		return qmp.None{}, RunOne(ctx, fn(a))
 	})
 }
 

@@ -1,0 +1,289 @@
+// Package stream has the job of block-stream: an image is given all that it has of
+// its backing chain, or of a part of it, so that it needs that no more.
+package stream
+
+import (
+	"context"
+
+	"govmd/internal/block"
+	"govmd/internal/block/blockjob"
+	"govmd/internal/block/control"
+	"govmd/internal/block/filter"
+	"govmd/internal/job"
+	"govmd/internal/qmp"
+)
+
+type args struct {
+	JobID        *string           `qmp:"job-id"`
+	Device       string            `qmp:"device"`
+	Base         *string           `qmp:"base"`
+	BaseNode     *string           `qmp:"base-node"`
+	BackingFile  *string           `qmp:"backing-file"`
+	Bottom       *string           `qmp:"bottom"`
+	Speed        *int64            `qmp:"speed"`
+	OnError      *blockjob.OnError `qmp:"on-error"`
+	FilterName   *string           `qmp:"filter-node-name"`
+	AutoFinalize *bool             `qmp:"auto-finalize"`
+	AutoDismiss  *bool             `qmp:"auto-dismiss"`
+}
+
+// stream is the job. The nodes of the chain, from the top:
+//
+//	filter   copies what the guest reads
+//	top      is given the data
+//	…        goes, down to
+//	last     goes, too
+//	below    becomes top's backing file: base, or a filter on it; nil for none
+type stream struct {
+	blockjob.Base
+	filter, top, last *block.Node
+	policy            blockjob.OnError
+	backingFile       *string // what the image is to call its backing file
+	readOnly          bool    // top is to be so again
+}
+
+// chunk is how many bytes are dealt with at once.
+const chunk = 512 << 10
+
+// bottomOf returns the lowest node that a stream makes superfluous.
+func bottomOf(top, base *block.Node) *block.Node {
+	n := top
+	for next := n.BackingChainNext(); next != nil && next != base; next = n.BackingChainNext() {
+		n = next
+	}
+	return n
+}
+
+// Type implements job.Driver.
+func (*stream) Type() job.Type { return job.TypeStream }
+
+// Run implements job.Driver.
+func (s *stream) Run(_ context.Context, j *job.Job) error {
+	if s.top == s.last {
+		return nil // there is nothing to be copied
+	}
+	end := s.top.Length()
+	j.SetRemaining(uint64(end))
+	for off := int64(0); off < end; {
+		wanted, n, err := s.wanted(off, min(end-off, chunk))
+		pace := n
+		if !wanted {
+			pace = 0
+		}
+		if e := s.Yield(pace); e != nil {
+			return e
+		}
+		if err == nil && wanted {
+			err = s.top.Prefetch(off, n)
+		}
+		if err != nil {
+			again, err := s.OnError(s.policy, true, err)
+			if err != nil {
+				return err
+			}
+			if again {
+				continue
+			}
+		}
+		j.Advance(uint64(n))
+		off += n
+	}
+	return s.Outcome()
+}
+
+// wanted reports whether the bytes from off on, of which it returns how many are
+// alike, are to be copied to the top: those that it has from a node that is to go.
+func (s *stream) wanted(off, n int64) (bool, int64, error) {
+	here, k, err := s.top.IsAllocatedAbove(s.top.BackingChainNext(), off, n)
+	if err != nil || here {
+		return false, max(k, 1), err
+	}
+	below, m, err := s.top.BackingChainNext().IsAllocatedAbove(s.last.BackingChainNext(), off, k)
+	if err == nil && m == 0 {
+		return false, s.top.Length() - off, nil
+	}
+	return below, m, err
+}
+
+// Prepare implements job.Preparer: the top goes on without what it has a copy of.
+func (s *stream) Prepare(*job.Job) error {
+	ctx := context.Background()
+	below := s.last.BackingChainNext()
+	if below != nil {
+		below.Ref()
+		defer below.Unref()
+	}
+	if err := s.removeFilter(); err != nil {
+		return err
+	}
+	if s.top.Backing() == nil {
+		return nil
+	}
+	name, format := "", ""
+	if below != nil {
+		base := below.SkipFilters()
+		name, format = base.FileName(), base.DriverName()
+		if s.backingFile != nil {
+			name = *s.backingFile
+		}
+	}
+	return control.Drained(ctx, s.top, func() error {
+		if err := s.Manager().Graph().SetBacking(s.top, below); err != nil {
+			return err
+		}
+		ch, ok := s.top.Driver().(block.BackingChanger)
+		if !ok {
+			return block.ErrUnsupp
+		}
+		return ch.ChangeBacking(ctx, name, format)
+	})
+}
+
+func (s *stream) removeFilter() error {
+	if s.filter == nil {
+		return nil
+	}
+	s.Release()
+	f := s.filter
+	s.filter = nil
+	return s.Manager().Graph().RemoveFilter(context.Background(), f)
+}
+
+// Clean implements job.Cleaner.
+func (s *stream) Clean(j *job.Job) {
+	s.Base.Clean(j)
+	_ = s.removeFilter() // what is filtered can do what the filter could
+	if s.readOnly {
+		// A backing file that stays writable is no harm.
+		_ = s.Manager().Graph().SetReadOnly(context.Background(), s.top, true)
+	}
+	s.top.Unref()
+}
+
+// start is block-stream.
+func start(ctx context.Context, c *control.Control, a *args) error {
+	top, err := c.Medium(a.Device)
+	if err != nil {
+		return err
+	}
+	base, err := findBase(c, top, a)
+	if err != nil {
+		return err
+	}
+	if base == nil && a.BackingFile != nil {
+		return qmp.Errorf("backing file specified, but streaming the entire chain")
+	}
+	s := &stream{top: top, policy: blockjob.Report, backingFile: a.BackingFile}
+	if a.OnError != nil {
+		s.policy = *a.OnError
+	}
+	s.last = bottomOf(top, base)
+	for n := top; n != nil && n != base; n = n.BackingChainNext() {
+		if err := n.Blocked(block.OperationStream); err != nil {
+			return err
+		}
+	}
+	return s.begin(ctx, c, a)
+}
+
+// begin puts the filter in its place and starts the job.
+func (s *stream) begin(ctx context.Context, c *control.Control, a *args) (err error) {
+	g := c.Graph()
+	s.top.Ref()
+	if s.top.ReadOnly() {
+		if err := g.SetReadOnly(ctx, s.top, false); err != nil {
+			s.top.Unref()
+			return err
+		}
+		s.readOnly = true
+	}
+	made := false
+	defer func() {
+		if err == nil {
+			return
+		}
+		if made {
+			s.Discard()
+			s.Clean(nil)
+			return
+		}
+		s.Clean(nil)
+	}()
+	bottom := s.last.SkipFilters().Name()
+	s.filter, err = g.InsertFilter(ctx, block.TypeOf("copy-on-read"), a.FilterName, &filter.CopyOnReadOptions{
+		GenericFormat: block.GenericFormat{File: block.NodeRef(s.top.Name())}, Bottom: &bottom,
+	}, s.top)
+	if err != nil {
+		return err
+	}
+	o := blockjob.Options{
+		ID: a.JobID, AutoFinalize: a.AutoFinalize, AutoDismiss: a.AutoDismiss, Shared: block.PermAll, Perm: block.PermRead,
+	}
+	if a.Speed != nil {
+		o.Speed = *a.Speed
+	}
+	if err := c.Jobs().New(s, s.filter, o); err != nil {
+		return err
+	}
+	made = true
+	const shared = block.PermRead | block.PermUnchanged
+	if _, err := s.Hold("active node", s.top, 0, shared|block.PermWrite); err != nil {
+		return err
+	}
+	for n := s.top; n != s.last; {
+		n = n.BackingChainNext()
+		if _, err := s.Hold("intermediate node", n, 0, shared); err != nil {
+			return err
+		}
+	}
+	s.Job().Start()
+	return nil
+}
+
+// findBase returns the node that stays below; nil when nothing does.
+func findBase(c *control.Control, top *block.Node, a *args) (*block.Node, error) {
+	switch {
+	case a.Base != nil && a.BaseNode != nil:
+		return nil, qmp.Errorf("'base' and 'base-node' cannot be specified at the same time")
+	case a.Base != nil && a.Bottom != nil:
+		return nil, qmp.Errorf("'base' and 'bottom' cannot be specified at the same time")
+	case a.Bottom != nil && a.BaseNode != nil:
+		return nil, qmp.Errorf("'bottom' and 'base-node' cannot be specified at the same time")
+	case a.Base != nil:
+		if base := top.FindBacking(*a.Base); base != nil {
+			return base, nil
+		}
+		return nil, qmp.Errorf("Can't find '%s' in the backing chain", *a.Base)
+	case a.BaseNode != nil:
+		base, err := c.Graph().Lookup("", *a.BaseNode)
+		if err != nil {
+			return nil, err
+		}
+		if base == top || !top.InChain(base) {
+			return nil, qmp.Errorf("Node '%s' is not a backing image of '%s'", *a.BaseNode, a.Device)
+		}
+		return base, nil
+	case a.Bottom != nil:
+		bottom, err := c.Graph().Lookup("", *a.Bottom)
+		if err != nil {
+			return nil, err
+		}
+		if bottom.Type().Filter {
+			return nil, qmp.Errorf("Node '%s' is a filter, use a non-filter node as 'bottom'", *a.Bottom)
+		}
+		if !top.InChain(bottom) {
+			return nil, qmp.Errorf("Node '%s' is not in a chain starting from '%s'", *a.Bottom, a.Device)
+		}
+		return bottom.BackingChainNext(), nil
+	}
+	return nil, nil
+}
+
+// Commands returns the commands that stream.
+func Commands(c *control.Control) []qmp.Command {
+	return []qmp.Command{
+		qmp.New("block-stream", func(ctx *qmp.Context, a *args) (none qmp.None, err error) {
+			return none, start(ctx, c, a)
+		}),
+	}
+}
