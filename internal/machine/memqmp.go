@@ -71,6 +71,7 @@ func (m *Machine) memoryInfoCommands() []qmp.HumanCommand {
 			Name: "memory-devices", Help: "show memory devices",
 			Run: func(*qmp.Context, qmp.HumanArgs, io.Writer) error { return nil },
 		},
+		{Name: "tpm", Help: "show the TPM device", Run: infoTPM},
 		{Name: "hotpluggable-cpus", Help: "Show information about hotpluggable CPUs", Run: m.infoHotpluggable},
 	}
 }
