@@ -105,5 +105,5 @@ var later = []string{
 	"audiodev", "balloon", "chroot", "fsdev", "full-screen", "gdb", "incoming", "k", "loadvm",
 	"mtdblock", "netdev", "pflash", "preconfig",
 	"run-with", "s", "sandbox", "sd", "set", "spice", "tpmdev",
-	"usb", "usbdevice", "virtfs", "vnc", "watchdog", "watchdog-action",
+	"usb", "usbdevice", "virtfs", "vnc",
 }

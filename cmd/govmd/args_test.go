@@ -104,9 +104,10 @@ func TestOptionForms(t *testing.T) {
 		{"-debugcon chardev:c", func(s *setup) any { return s.debugCon }, "c"},
 
 		{"-no-reboot -no-shutdown", policy, runstate.Policy{NoReboot: true, NoShutdown: true}},
-		{"-action reboot=shutdown,shutdown=pause,panic=none,watchdog=reset", policy,
-			runstate.Policy{NoReboot: true, NoShutdown: true, Panic: runstate.PanicNone}},
+		{"-action reboot=shutdown,shutdown=pause,panic=none,watchdog=pause", policy,
+			runstate.Policy{NoReboot: true, NoShutdown: true, Panic: runstate.PanicNone, Watchdog: runstate.WatchdogPause}},
 		{"-no-reboot -action reboot=reset", policy, runstate.Policy{}},
+		{"-watchdog-action inject-nmi", policy, runstate.Policy{Watchdog: runstate.WatchdogInjectNMI}},
 		{"-nographic", func(s *setup) any { return s.display }, "none"},
 		{"-monitor none -parallel none -net none -vga none -display none", func(s *setup) any { return s.nic + s.vga }, "nonenone"},
 		{"-d guest_errors,unimp -D f", func(s *setup) any { return s.logItems + s.logFile }, "guest_errors,unimpf"},
@@ -137,7 +138,7 @@ func monitors(s *setup) any { return s.monitors }
 func backend(s *setup) any  { return s.chardevs[0].Backend }
 
 func policy(s *setup) any {
-	return runstate.Policy{NoReboot: s.cfg.NoReboot, NoShutdown: s.cfg.NoShutdown, Panic: s.cfg.PanicAction}
+	return s.cfg.Policy
 }
 
 // What is in QEMU's old short form is taken, with a warning.

@@ -1,36 +1,62 @@
 package main
 
 import (
-	"fmt"
+	"strings"
 
 	"govmd/internal/option"
 	"govmd/internal/runstate"
 )
 
-var actionSchema = &option.Schema{Name: "action", Keys: []option.Key{
-	{Name: "reboot", Help: "reset or shutdown"}, {Name: "shutdown", Help: "poweroff or pause"},
-	{Name: "panic", Help: "pause, shutdown, exit-failure or none"}, {Name: "watchdog", Help: "there is no watchdog yet"},
-}}
+// actions are the keys of option -action, and what each accepts.
+var actions = []struct {
+	event  string
+	values []string
+}{
+	{"reboot", runstate.RebootAction("").EnumValues()},
+	{"shutdown", runstate.ShutdownAction("").EnumValues()},
+	{"panic", runstate.PanicAction("").EnumValues()},
+	{"watchdog", runstate.WatchdogAction("").EnumValues()},
+}
+
+var actionSchema = newActionSchema()
+
+func newActionSchema() *option.Schema {
+	s := &option.Schema{Name: "action"}
+	for _, a := range actions {
+		s.Keys = append(s.Keys, option.Key{Name: a.event, Help: strings.Join(a.values, ", ")})
+	}
+	return s
+}
+
+func actionHelp() string {
+	var list []string
+	for _, a := range actions {
+		list = append(list, a.event+"="+strings.Join(a.values, "|"))
+	}
+	return strings.Join(list, ", ")
+}
 
 func applyAction(s *setup, given, text string) error {
 	o, err := s.parse(actionSchema, given, text)
 	if err != nil || o.Help {
 		return err
 	}
+	var set runstate.Actions
 	for _, it := range o.List {
-		switch it.Key + "=" + it.Value {
-		case "reboot=reset", "reboot=shutdown":
-			s.cfg.NoReboot = it.Value == "shutdown"
-		case "shutdown=poweroff", "shutdown=pause":
-			s.cfg.NoShutdown = it.Value == "pause"
-		case "panic=pause", "panic=shutdown", "panic=exit-failure", "panic=none":
-			s.cfg.PanicAction = runstate.PanicAction(it.Value)
-		case "watchdog=reset", "watchdog=shutdown", "watchdog=poweroff", "watchdog=pause", "watchdog=debug",
-			"watchdog=none", "watchdog=inject-nmi": // there is none that could act
-		default:
-			return fmt.Errorf("Parameter '%s' does not accept value '%s'", it.Key, it.Value)
+		if err := set.Set(it.Key, it.Value); err != nil {
+			return err
 		}
 	}
+	s.cfg.Policy.Apply(&set)
+	return nil
+}
+
+func applyWatchdogAction(s *setup, _, text string) error {
+	var set runstate.Actions
+	if err := set.Set("watchdog", text); err != nil {
+		return err
+	}
+	s.cfg.Policy.Apply(&set)
 	return nil
 }
 

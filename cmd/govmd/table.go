@@ -68,9 +68,10 @@ func init() {
 		{"qtest", "DEV", "serve the qtest protocol there; goes with -accel qtest", text(func(s *setup) *string { return &s.qtest })},
 
 		{"S", "", "do not start the vCPUs until 'cont'", flag(func(s *setup) { s.paused = true })},
-		{"no-reboot", "", "end instead of resetting", flag(func(s *setup) { s.cfg.NoReboot = true })},
-		{"no-shutdown", "", "pause instead of ending", flag(func(s *setup) { s.cfg.NoShutdown = true })},
-		{"action", "EVENT=ACTION[,...]", "what follows what the guest does: reboot=reset|shutdown, shutdown=poweroff|pause, panic=pause|shutdown|exit-failure|none", applyAction},
+		{"no-reboot", "", "end instead of resetting", flag(func(s *setup) { s.cfg.Policy.NoReboot = true })},
+		{"no-shutdown", "", "pause instead of ending", flag(func(s *setup) { s.cfg.Policy.NoShutdown = true })},
+		{"action", "EVENT=ACTION[,...]", "what follows what the guest does: " + actionHelp(), applyAction},
+		{"watchdog-action", "ACTION", "the same as -action watchdog=ACTION", applyWatchdogAction},
 		{"nodefaults", "", "no default devices", flag(func(s *setup) { s.noDefaults = true })},
 		{"no-user-config", "", "no configuration files: there are none", flag(func(*setup) {})},
 		{"nographic", "", "no display, the first serial port on the terminal: C-a x ends, C-a h helps", flag(func(s *setup) {

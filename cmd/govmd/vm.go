@@ -212,11 +212,8 @@ func (v *vm) status(cause runstate.Cause) (code int, err error) {
 	if code, ok := v.machine.Run.ExitCode(); ok {
 		return code, nil
 	}
-	switch {
-	case cause == runstate.CauseHostError:
+	if cause == runstate.CauseHostError {
 		return 1, errors.New("the machine ended because of the error above")
-	case cause == runstate.CauseGuestPanic && v.cfg.PanicAction == runstate.PanicExitFailure:
-		return 1, nil
 	}
 	return 0, nil
 }

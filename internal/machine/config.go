@@ -55,8 +55,7 @@ type Config struct {
 	Devices []DeviceConfig
 	Globals []object.Default
 
-	NoReboot, NoShutdown bool
-	PanicAction          runstate.PanicAction
+	Policy runstate.Policy
 
 	Lane   *lane.Lane
 	Events *event.Bus

@@ -16,4 +16,5 @@ import (
 	_ "govmd/internal/device/virtio/console"
 	_ "govmd/internal/device/virtio/pcitransport"
 	_ "govmd/internal/device/virtio/rng"
+	_ "govmd/internal/device/watchdog"
 )

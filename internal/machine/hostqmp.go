@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"govmd/internal/runstate"
 	"slices"
 
 	"govmd/internal/device/pci"
@@ -95,6 +96,19 @@ func (m *Machine) injectNMI(done func(error)) {
 			}
 		}
 		done(nil)
+	})
+}
+
+// watchdog does what a watchdog that has expired is to do to the machine.
+func (m *Machine) watchdog(a runstate.WatchdogAction) {
+	if a == runstate.WatchdogDebug {
+		m.log().Warn("the guest has not fed its watchdog in time")
+		return
+	}
+	m.injectNMI(func(err error) {
+		if err != nil {
+			m.log().Warnf("watchdog: %v", err)
+		}
 	})
 }
 

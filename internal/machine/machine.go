@@ -83,7 +83,7 @@ func (m *Machine) make() error {
 	}
 	m.onClose(clocks.Close)
 	m.Run = runstate.New(cfg.Lane, cfg.Events, clocks.Virtual)
-	m.Run.SetPolicy(runstate.Policy{NoReboot: cfg.NoReboot, NoShutdown: cfg.NoShutdown, Panic: cfg.PanicAction})
+	m.Run.SetPolicy(cfg.Policy)
 	sys := m.memorySystem()
 	m.mem = sys.NewSpace("memory", 0)
 	m.io = sys.NewSpace("I/O", 1<<16)
@@ -131,7 +131,7 @@ func (m *Machine) log() *logrus.Logger { return m.Config.Log }
 func (m *Machine) build() error {
 	hooks := runstate.Hooks{
 		Reset: m.reset, Powerdown: m.powerdown,
-		End: func(c runstate.Cause) { m.ended <- c },
+		End: func(c runstate.Cause) { m.ended <- c }, Watchdog: m.watchdog,
 	}
 	if s, ok := m.Board.(sleeper); ok {
 		hooks.Suspend, hooks.Wakeup = s.sleep, func(r runstate.WakeReason) { m.wakeup(s, r) }

@@ -32,25 +32,10 @@ type Hooks struct {
 	// Wakeup leaves S3: it resets all but memory, enters the wake-up path and
 	// tells the guest what has woken it.
 	Wakeup func(WakeReason)
+	// Watchdog does WatchdogInjectNMI and WatchdogDebug, when a watchdog has
+	// expired; the vCPUs may run.
+	Watchdog func(WatchdogAction)
 }
-
-// Policy says what follows a reset, a shutdown and a panic of the guest.
-type Policy struct {
-	NoReboot   bool // a reset ends the machine
-	NoShutdown bool // a shutdown pauses the machine in state "shutdown"
-	Panic      PanicAction
-}
-
-// PanicAction is what follows a guest's panic.
-type PanicAction string
-
-// The panic actions; the zero value acts as PanicShutdown.
-const (
-	PanicShutdown    PanicAction = "shutdown"
-	PanicPause       PanicAction = "pause"
-	PanicNone        PanicAction = "none"
-	PanicExitFailure PanicAction = "exit-failure"
-)
 
 // Controller owns the run state of one machine. Methods named Request may be
 // called from any goroutine, a vCPU's included, and do not block; all others,
@@ -97,7 +82,7 @@ func New(l *lane.Lane, bus *event.Bus, virtual *clock.Clock) *Controller {
 // machine first runs.
 func (c *Controller) Attach(v VCPUs, h Hooks) { c.vcpus, c.hooks = v, h }
 
-// SetPolicy sets what follows resets, shutdowns and panics.
+// SetPolicy sets what follows what the guest does.
 func (c *Controller) SetPolicy(p Policy) { c.policy = p }
 
 // Policy returns what was set.
@@ -276,6 +261,10 @@ func (c *Controller) shutdown(cause Cause) bool {
 func (c *Controller) end(cause Cause) {
 	c.ended = true
 	traceEnd.Emit(cause)
+	if cause == CauseGuestPanic && c.policy.Panic == PanicExitFailure {
+		failure := 1
+		c.exitCode.Store(&failure)
+	}
 	if c.Running() {
 		c.pause()
 	}

@@ -3,6 +3,7 @@ package runstate
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"govmd/internal/qmp"
 )
@@ -22,6 +23,19 @@ func (c *Controller) HumanCommands() []qmp.HumanCommand {
 			c.quit()
 			return qmp.ErrSessionEnds
 		}),
+		{
+			Name: "watchdog_action", Args: "action:s", Params: "[" + strings.Join(WatchdogAction("").EnumValues(), "|") + "]",
+			Help:     "change watchdog action",
+			Complete: func(*qmp.Context, []string) []string { return WatchdogAction("").EnumValues() },
+			Run: func(_ *qmp.Context, a qmp.HumanArgs, _ io.Writer) error {
+				var set Actions
+				if err := set.Set("watchdog", a.Str("action")); err != nil {
+					return err
+				}
+				c.policy.Apply(&set)
+				return nil
+			},
+		},
 	}
 }
 

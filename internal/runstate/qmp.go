@@ -16,7 +16,7 @@ type StatusInfo struct {
 func Events() []event.Event {
 	return []event.Event{
 		Stopped{}, Resumed{}, ShutdownEvent{}, ResetEvent{}, PowerdownEvent{}, SuspendEvent{},
-		SuspendDiskEvent{}, WakeupEvent{}, GuestPanickedEvent{}, GuestCrashloadedEvent{},
+		SuspendDiskEvent{}, WakeupEvent{}, GuestPanickedEvent{}, GuestCrashloadedEvent{}, WatchdogEvent{},
 	}
 }
 
@@ -32,9 +32,16 @@ func (c *Controller) Commands() []qmp.Command {
 		command("system_reset", c.systemReset),
 		command("system_powerdown", c.systemPowerdown),
 		command("system_wakeup", c.systemWakeup),
-		qmp.New("set-action", func(_ *qmp.Context, a *actionArgs) (qmp.None, error) {
-			return qmp.None{}, c.setAction(a)
+		qmp.New("set-action", func(_ *qmp.Context, a *Actions) (qmp.None, error) {
+			c.policy.Apply(a)
+			return qmp.None{}, nil
 		}, qmp.Preconfig),
+		qmp.New("watchdog-set-action", func(_ *qmp.Context, a *struct {
+			Action WatchdogAction `qmp:"action"`
+		}) (qmp.None, error) {
+			c.policy.Watchdog = a.Action
+			return qmp.None{}, nil
+		}),
 		command("quit", func() error { c.quit(); return nil }, qmp.Preconfig),
 	}
 }
@@ -78,55 +85,6 @@ func (c *Controller) systemWakeup() error {
 func (c *Controller) quit() {
 	c.RequestShutdown(CauseHostQMPQuit)
 	c.serve()
-}
-
-type rebootAction string
-
-// EnumValues lists what can follow a guest's reset.
-func (rebootAction) EnumValues() []string { return []string{"reset", "shutdown"} }
-
-type shutdownAction string
-
-// EnumValues lists what can follow a guest's shutdown.
-func (shutdownAction) EnumValues() []string { return []string{"poweroff", "pause"} }
-
-// EnumValues lists the actions.
-func (PanicAction) EnumValues() []string {
-	return []string{string(PanicPause), string(PanicShutdown), string(PanicExitFailure), string(PanicNone)}
-}
-
-type watchdogAction string
-
-// EnumValues lists what can follow a watchdog's expiry.
-func (watchdogAction) EnumValues() []string {
-	return []string{"reset", "shutdown", "poweroff", "pause", "debug", "none", "inject-nmi"}
-}
-
-type actionArgs struct {
-	Reboot   *rebootAction   `qmp:"reboot"`
-	Shutdown *shutdownAction `qmp:"shutdown"`
-	Panic    *PanicAction    `qmp:"panic"`
-	Watchdog *watchdogAction `qmp:"watchdog"`
-}
-
-// setAction is set-action. The action of watchdogs is kept by nobody, as there
-// are no watchdogs: asking for another than the default is refused.
-func (c *Controller) setAction(a *actionArgs) error {
-	if a.Watchdog != nil && *a.Watchdog != "reset" {
-		return qmp.Errorf("watchdog=%s is not supported: there is no watchdog device that could act", *a.Watchdog)
-	}
-	p := c.Policy()
-	if a.Reboot != nil {
-		p.NoReboot = *a.Reboot == "shutdown"
-	}
-	if a.Shutdown != nil {
-		p.NoShutdown = *a.Shutdown == "pause"
-	}
-	if a.Panic != nil {
-		p.Panic = *a.Panic
-	}
-	c.SetPolicy(p)
-	return nil
 }
 
 // cont lets the machine go on as the user wants it.

@@ -20,6 +20,7 @@ type pending struct {
 	suspend   bool
 	wakeup    WakeReason
 	panicked  bool
+	watchdog  bool
 	exit      *int
 }
 
@@ -43,7 +44,7 @@ func (r *requests) failed() bool {
 func (r *requests) forgetGuest() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.suspend, r.wakeup = false, ""
+	r.suspend, r.wakeup, r.watchdog = false, "", false
 	if r.reset.Guest() {
 		r.reset = ""
 	}
@@ -145,8 +146,8 @@ func (c *Controller) RequestExit(code int) {
 	})
 }
 
-// ExitCode returns the status that RequestExit asked for, once the machine is
-// over because of it.
+// ExitCode returns the status that RequestExit, a watchdog or the policy for panics
+// asked for, once the machine is over because of it.
 func (c *Controller) ExitCode() (code int, ok bool) {
 	p := c.exitCode.Load()
 	if p == nil {
@@ -160,6 +161,9 @@ func (c *Controller) serve() {
 	r := c.requests.take()
 	if c.ended {
 		return
+	}
+	if r.watchdog {
+		c.watchdog(&r)
 	}
 	if r.exit != nil {
 		c.exitCode.Store(r.exit)

@@ -57,6 +57,7 @@ func newRig(t *testing.T) *rig {
 		Suspend:   func() { r.note("sleep") },
 		Wakeup:    func(why WakeReason) { r.note("wake(%s)", why) },
 		End:       func(c Cause) { r.note("end(%s)", c) },
+		Watchdog:  func(a WatchdogAction) { r.note("watchdog(%s)", a) },
 	})
 	return r
 }

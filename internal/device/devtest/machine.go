@@ -104,6 +104,7 @@ func New(tb testing.TB) *Machine {
 		Suspend:   func() { m.record("suspend") },
 		Wakeup:    func(r runstate.WakeReason) { m.record("wakeup " + string(r)) },
 		End:       func(c runstate.Cause) { m.record("end " + string(c)) },
+		Watchdog:  func(a runstate.WatchdogAction) { m.record("watchdog " + string(a)) },
 	})
 	m.RAM, err = mem.NewBlock(memory.BlockConfig{Name: "ram", Size: RAMSize})
 	if err != nil {
