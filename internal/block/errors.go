@@ -73,3 +73,14 @@ func Errno(err error) unix.Errno {
 	}
 	return unix.EIO
 }
+
+// Malformed returns the error for an image whose field, which is at an offset of its
+// file, cannot be taken as it is.
+func Malformed(file *Child, off int64, field, format string, args ...any) *Error {
+	return Errorf(KindCorrupt, "Image '%s' is malformed: %s (at offset %d): %s", file.Node().FileName(), field, off, fmt.Sprintf(format, args...))
+}
+
+// Unreadable returns the error for an image whose metadata cannot be read or written.
+func Unreadable(file *Child, what string, err error) *Error {
+	return &Error{Kind: KindIO, Text: fmt.Sprintf("Image '%s': %s: %s", file.Node().FileName(), what, text(err)), Err: err}
+}

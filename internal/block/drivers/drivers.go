@@ -9,4 +9,5 @@ import (
 	_ "govmd/internal/block/null"
 	_ "govmd/internal/block/qcow2"
 	_ "govmd/internal/block/raw"
+	_ "govmd/internal/block/vdi"
 )

@@ -108,6 +108,17 @@ convert -O qcow2 -c b.qcow2 c.qcow2
 compare b.qcow2 c.qcow2
 bench -c 10 -d 2 -s 64k c.qcow2
 create -q -f raw r.raw 1M
+create -q -f vdi v.vdi 3M
+io v.vdi write -P 5 1M 64k
+json info --output=json v.vdi
+info v.vdi
+check v.vdi
+!check -r all v.vdi
+map --output=json v.vdi
+convert -O vdi c.qcow2 w.vdi
+compare -f qcow2 -F vdi c.qcow2 w.vdi
+convert -f vdi -O raw v.vdi v.raw
+!resize v.vdi 4M
 !create -f zork x 1M
 !create -f qcow2 x
 !create -f raw x 1z

@@ -123,6 +123,9 @@ func check(t *tool) (int, error) {
 		return 63, errors.New("This image format does not support checks")
 	}
 	r, err := c.Check(t.context(), fix)
+	if err == block.ErrUnsupp {
+		return 63, errors.New("This image format does not support checks that repair")
+	}
 	if err != nil {
 		return 1, fmt.Errorf("Check failed: %w", err)
 	}
