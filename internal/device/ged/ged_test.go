@@ -87,3 +87,7 @@ func TestConcurrent(t *testing.T) {
 func FuzzRegisters(f *testing.F) {
 	devtest.FuzzIO(f, func(m *devtest.Machine) { plug(m) }, devtest.MMIO(events, 4), devtest.MMIO(regs, 3))
 }
+
+func FuzzState(f *testing.F) {
+	devtest.FuzzState(f, func(m *devtest.Machine) { plug(m) }, devtest.MMIO(events, 4), devtest.MMIO(regs, 3))
+}

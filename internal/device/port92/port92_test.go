@@ -45,3 +45,5 @@ func TestTwin(t *testing.T) { devtest.Twin(t, mk, devtest.Ports(port, 1)) }
 func TestConcurrent(t *testing.T) { devtest.Concurrent(t, mk, devtest.Ports(port, 1)) }
 
 func FuzzIO(f *testing.F) { devtest.FuzzIO(f, mk, devtest.Ports(port, 1)) }
+
+func FuzzState(f *testing.F) { devtest.FuzzState(f, mk, devtest.Ports(port, 1)) }

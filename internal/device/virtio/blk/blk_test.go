@@ -396,12 +396,25 @@ func TestState(t *testing.T) {
 	})
 }
 
-func FuzzRings(f *testing.F) {
-	ranges := append(virtiotest.HostileRanges(1), devtest.MMIO(virtiotest.MMIOBase+0x50, 4))
+func FuzzRegisters(f *testing.F) {
 	devtest.FuzzIO(f, func(m *devtest.Machine) {
 		m.AddDrive("disk0", 1<<20, block.Settings{})
-		virtiotest.Prefill(virtiotest.MMIOOn(m, false, kind, "drive", "disk0").Start(all|indirect|eventIdx, 1))
-	}, ranges...)
+		virtiotest.MMIOOn(m, false, kind, "drive", "disk0", "num-queues", "2")
+	}, devtest.MMIO(virtiotest.MMIOBase, 0x200), devtest.MMIO(virtiotest.RingBase, 0x2000))
+}
+
+func startOn(m *devtest.Machine) {
+	m.AddDrive("disk0", 1<<20, block.Settings{})
+	virtiotest.Prefill(virtiotest.MMIOOn(m, false, kind, "drive", "disk0").Start(all|indirect|eventIdx, 1))
+}
+
+func FuzzRings(f *testing.F) {
+	ranges := append(virtiotest.HostileRanges(1), devtest.MMIO(virtiotest.MMIOBase+0x50, 4))
+	devtest.FuzzIO(f, startOn, ranges...)
+}
+
+func FuzzState(f *testing.F) {
+	devtest.FuzzState(f, startOn, devtest.MMIO(virtiotest.MMIOBase, 0x200))
 }
 
 func BenchmarkReads(b *testing.B) {

@@ -140,3 +140,9 @@ func FuzzLegacyRegisters(f *testing.F) {
 	devtest.FuzzIO(f, func(m *devtest.Machine) { virtiotest.MMIOOn(m, true, "virtio-serial", "max_ports", "2") },
 		devtest.MMIO(base, 0x200))
 }
+
+func FuzzState(f *testing.F) {
+	devtest.FuzzState(f, func(m *devtest.Machine) {
+		virtiotest.Prefill(virtiotest.MMIOOn(m, true, "virtio-rng").Start(1<<29, 1))
+	}, devtest.MMIO(base, 0x200))
+}

@@ -346,6 +346,15 @@ func fuzz(f *testing.F, typeName string) {
 
 func FuzzTransitional(f *testing.F) { fuzz(f, "virtio-rng-pci") }
 
+func FuzzState(f *testing.F) {
+	devtest.FuzzState(f, func(m *devtest.Machine) {
+		r := virtiotest.PCIOn(m, "virtio-rng-pci")
+		virtiotest.Prefill(r.Start(1<<28|1<<29, 1))
+		r.Driver.(*virtiotest.PCI).EnableMSIX(2)
+		showConfig(r)
+	}, ranges...)
+}
+
 func FuzzSerial(f *testing.F) { fuzz(f, "virtio-serial-pci-non-transitional") }
 
 func TestConcurrent(t *testing.T) {
