@@ -105,129 +105,77 @@ func (d *image) Limits() block.Limits {
 	}
 }
 
-// find returns where the byte at off is in the file, -1 when its block is not there,
-// and how many bytes, of n at most, go on alike.
-func (d *image) find(off, n int64) (at, count int64, err error) {
+// Find implements maptable.Mapper.
+func (d *image) Find(off, n int64) (maptable.Place, error) {
 	in := off & (blockSize - 1)
-	count = min(n, blockSize-in)
+	p := maptable.Place{N: min(n, blockSize-in)}
 	e, err := d.bmap.Get(off >> blockBits)
-	if err != nil {
-		return 0, 0, err
+	if err == nil && e < entryDiscarded {
+		p.Kind, p.File, p.Off = maptable.Data, d.file, d.place(int64(e))+in
 	}
-	if e >= entryDiscarded {
-		return -1, count, nil
-	}
-	return d.place(int64(e)) + in, count, nil
+	return p, err
 }
 
 // place returns where a block of the file begins.
 func (d *image) place(entry int64) int64 { return d.hdr.dataOff + entry<<blockBits }
 
-func (d *image) Preadv(off int64, v block.Vec, _ block.Flags) error {
-	for v.Len() > 0 {
-		at, n, err := d.find(off, int64(v.Len()))
-		switch {
-		case err != nil:
-		case at < 0:
-			err = v.To(int(n)).Zero()
-		default:
-			err = d.file.Preadv(at, v.To(int(n)), 0)
-		}
-		if err != nil {
-			return err
-		}
-		off, v = off+n, v.From(int(n))
+// FindForWrite implements maptable.Mapper.
+func (d *image) FindForWrite(off, n int64) (maptable.Place, error) {
+	p, err := d.Find(off, n)
+	if err != nil || p.Kind == maptable.Data {
+		return p, err
 	}
-	return nil
+	if err := d.allocate(off >> blockBits); err != nil {
+		return p, err
+	}
+	return d.Find(off, n)
+}
+
+func (d *image) Preadv(off int64, v block.Vec, _ block.Flags) error {
+	return maptable.Preadv(d, nil, off, v)
 }
 
 func (d *image) Pwritev(off int64, v block.Vec, f block.Flags) error {
-	for v.Len() > 0 {
-		at, n, err := d.find(off, int64(v.Len()))
-		if err == nil && at < 0 {
-			at, err = d.allocate(off)
-		}
-		if err == nil {
-			err = d.file.Pwritev(at, v.To(int(n)), f)
-		}
-		if err != nil {
-			return err
-		}
-		off, v = off+n, v.From(int(n))
+	if err := maptable.Pwritev(d, off, v, f); err != nil {
+		return err
 	}
-	return d.relieve()
-}
-
-// allocate gives the block of the byte at off a place, which reads as zeroes, and
-// returns where the byte is.
-func (d *image) allocate(off int64) (int64, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if at, _, err := d.find(off, 1); at >= 0 || err != nil {
-		return at, err // another was faster
+	if d.bmap.Full() {
+		return d.Flush()
 	}
-	if d.next >= d.hdr.blocks {
-		return 0, block.ErrIO // there are as many places as blocks: two blocks share one
-	}
-	begin := d.place(d.next)
-	if err := maptable.Claim(d.file, begin, begin+blockSize); err != nil {
-		return 0, err
-	}
-	if err := d.bmap.Set(off>>blockBits, uint64(d.next)); err != nil {
-		return 0, err
-	}
-	d.next++
-	return begin + off&(blockSize-1), nil
+	return nil
 }
 
 // PwriteZeroes leaves out what reads as zeroes for not being there.
 func (d *image) PwriteZeroes(off, n int64, f block.Flags) error {
-	for n > 0 {
-		at, m, err := d.find(off, n)
-		if err == nil && at >= 0 {
-			err = d.file.PwriteZeroes(at, m, f)
-		}
-		if err != nil {
-			return err
-		}
-		off, n = off+m, n-m
-	}
-	return nil
+	return maptable.PwriteZeroes(d, off, n, f)
 }
-
-// maxAlike is how many blocks BlockStatus looks at.
-const maxAlike = 1 << 16
 
 func (d *image) BlockStatus(off, n int64, _ block.StatusFlags) (block.Status, error) {
-	at, count, err := d.find(off, n)
-	if err != nil {
-		return block.Status{}, err
-	}
-	for range maxAlike {
-		if count == n {
-			break
-		}
-		next, m, err := d.find(off+count, n-count)
-		if err != nil || (at < 0) != (next < 0) || at >= 0 && next != at+count {
-			break
-		}
-		count += m
-	}
-	if at < 0 {
-		return block.Status{Flags: block.StatusAllocated | block.StatusZero, N: count}, nil
-	}
-	st := block.Status{Flags: block.StatusAllocated | block.StatusData | block.StatusOffset, N: count, File: d.file.Node(), Offset: at}
-	if d.hdr.typ == typeStatic {
+	st, err := maptable.BlockStatus(d, false, off, n)
+	if d.hdr.typ == typeStatic && st.Flags&block.StatusData != 0 {
 		st.Flags |= block.StatusRecurse
 	}
-	return st, nil
+	return st, err
 }
 
-// relieve writes the map back when much of it has changed.
-func (d *image) relieve() error {
-	if d.bmap.Full() {
-		return d.Flush()
+// allocate gives a block, unless another has just done so, a place that reads as zeroes.
+func (d *image) allocate(i int64) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if e, err := d.bmap.Get(i); err != nil || e < entryDiscarded {
+		return err
 	}
+	if d.next >= d.hdr.blocks {
+		return block.ErrIO // there are as many places as blocks: two blocks share one
+	}
+	begin := d.place(d.next)
+	if err := maptable.Claim(d.file, begin, begin+blockSize); err != nil {
+		return err
+	}
+	if err := d.bmap.Set(i, uint64(d.next)); err != nil {
+		return err
+	}
+	d.next++
 	return nil
 }
 

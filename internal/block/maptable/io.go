@@ -1,0 +1,124 @@
+package maptable
+
+import "govmd/internal/block"
+
+// Kind says what is known of a range of a disk.
+type Kind uint8
+
+// The kinds of range.
+const (
+	Absent Kind = iota // not in the image: it reads as the backing file does, or as zeroes
+	Zero               // zeroes, whatever is behind it
+	Data               // in a file
+)
+
+// Place is where N bytes of a disk are.
+type Place struct {
+	Kind Kind
+	N    int64
+	File *block.Child // of data
+	Off  int64        // in File
+}
+
+// follows reports whether q goes on where p ends, and alike.
+func (p *Place) follows(q *Place) bool {
+	return p.Kind == q.Kind && p.File == q.File && (p.Kind != Data || p.Off+p.N == q.Off)
+}
+
+// Mapper knows where the bytes of a disk are.
+type Mapper interface {
+	// Find describes the bytes from off on: at most n of them, all alike.
+	Find(off, n int64) (Place, error)
+	// FindForWrite is Find for bytes that are about to be written: it returns data,
+	// which read as before if they had no place until now.
+	FindForWrite(off, n int64) (Place, error)
+}
+
+// Preadv reads from a disk; backing is what it shows where it has nothing, nil for zeroes.
+func Preadv(m Mapper, backing *block.Child, off int64, v block.Vec) error {
+	for v.Len() > 0 {
+		p, err := m.Find(off, int64(v.Len()))
+		if err != nil {
+			return err
+		}
+		part := v.To(int(p.N))
+		switch {
+		case p.Kind == Data:
+			err = p.File.Preadv(p.Off, part, 0)
+		case p.Kind == Absent && backing != nil:
+			err = backing.Preadv(off, part, 0)
+		default:
+			err = part.Zero()
+		}
+		if err != nil {
+			return err
+		}
+		off, v = off+p.N, v.From(int(p.N))
+	}
+	return nil
+}
+
+// Pwritev writes to a disk.
+func Pwritev(m Mapper, off int64, v block.Vec, f block.Flags) error {
+	for v.Len() > 0 {
+		p, err := m.FindForWrite(off, int64(v.Len()))
+		if err == nil {
+			err = p.File.Pwritev(p.Off, v.To(int(p.N)), f)
+		}
+		if err != nil {
+			return err
+		}
+		off, v = off+p.N, v.From(int(p.N))
+	}
+	return nil
+}
+
+// PwriteZeroes makes a range of a disk without a backing file read as zeroes. What
+// reads so for not being there is left out.
+func PwriteZeroes(m Mapper, off, n int64, f block.Flags) error {
+	for n > 0 {
+		p, err := m.Find(off, n)
+		if err == nil && p.Kind == Data {
+			p, err = m.FindForWrite(off, p.N)
+			if err == nil {
+				err = p.File.PwriteZeroes(p.Off, p.N, f)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		off, n = off+p.N, n-p.N
+	}
+	return nil
+}
+
+// maxAlike is how many places BlockStatus looks at.
+const maxAlike = 1 << 16
+
+// BlockStatus describes a range of a disk. backing says that the format has backing
+// files; of one without, all that is not in the image is zeroes of its own.
+func BlockStatus(m Mapper, backing bool, off, n int64) (block.Status, error) {
+	p, err := m.Find(off, n)
+	if err != nil {
+		return block.Status{}, err
+	}
+	for range maxAlike {
+		if p.N >= n {
+			break
+		}
+		q, err := m.Find(off+p.N, n-p.N)
+		if err != nil || !p.follows(&q) {
+			break
+		}
+		p.N += q.N
+	}
+	st := block.Status{N: p.N}
+	switch {
+	case p.Kind == Data:
+		st.Flags = block.StatusAllocated | block.StatusData | block.StatusOffset
+		st.File, st.Offset = p.File.Node(), p.Off
+	case p.Kind == Zero || !backing:
+		st.Flags = block.StatusAllocated | block.StatusZero
+	}
+	return st, nil
+}
