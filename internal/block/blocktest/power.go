@@ -42,7 +42,7 @@ func (o *Oracle) PowerFailure(t *testing.T, check func(t *testing.T, name string
 			before = append(before, i)
 		}
 	}
-	for i := range 50 {
+	for i := range 30 {
 		early := rnd.Float64()
 		n := before[int(early*early*early*float64(len(before)))]
 		switch {

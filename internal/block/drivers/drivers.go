@@ -10,4 +10,5 @@ import (
 	_ "govmd/internal/block/qcow2"
 	_ "govmd/internal/block/raw"
 	_ "govmd/internal/block/vdi"
+	_ "govmd/internal/block/vpc"
 )

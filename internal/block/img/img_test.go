@@ -119,6 +119,18 @@ convert -O vdi c.qcow2 w.vdi
 compare -f qcow2 -F vdi c.qcow2 w.vdi
 convert -f vdi -O raw v.vdi v.raw
 !resize v.vdi 4M
+create -q -f vpc v.vpc 3M
+io v.vpc write -P 5 1M 64k
+json info --output=json v.vpc
+info v.vpc
+!check v.vpc
+map --output=json v.vpc
+create -q -f vpc -o subformat=fixed,force_size=on f.vpc 3M
+convert -n -O vpc c.qcow2 f.vpc
+info -f vpc f.vpc
+compare -f qcow2 -F vpc c.qcow2 f.vpc
+convert -O vpc -o force_size=on c.qcow2 w.vpc
+compare -f qcow2 -F vpc c.qcow2 w.vpc
 !create -f zork x 1M
 !create -f qcow2 x
 !create -f raw x 1z

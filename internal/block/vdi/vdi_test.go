@@ -34,31 +34,26 @@ func TestAllocations(t *testing.T) {
 }
 
 func TestPowerFailure(t *testing.T) {
-	for name, o := range kinds {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			o.PowerFailure(t, func(t *testing.T, name string) {
-				// The header may count more blocks than the map has come to name.
-				out, _ := exec.Command("qemu-img", "check", "-f", "vdi", name).CombinedOutput()
-				for line := range strings.Lines(string(out)) {
-					if strings.HasPrefix(line, "ERROR:") && !strings.Contains(line, "allocated blocks mismatch") {
-						t.Error(line)
-					}
-				}
-				p, err := os.ReadFile(name)
-				if err != nil {
-					t.Fatal(err)
-				}
-				// Where the next block goes must be behind all that the map names.
-				next, blocks := le.Uint32(p[0x184:]), int(le.Uint32(p[0x180:]))
-				for i := range blocks {
-					if e := le.Uint32(p[512+4*i:]); e < 0xfffffffe && e >= next {
-						t.Errorf("block %d is in place %d, and the next is to go to %d", i, e, next)
-					}
-				}
-			})
-		})
-	}
+	kinds["dynamic"].PowerFailure(t, func(t *testing.T, name string) {
+		// The header may count more blocks than the map has come to name.
+		out, _ := exec.Command("qemu-img", "check", "-f", "vdi", name).CombinedOutput()
+		for line := range strings.Lines(string(out)) {
+			if strings.HasPrefix(line, "ERROR:") && !strings.Contains(line, "allocated blocks mismatch") {
+				t.Error(line)
+			}
+		}
+		p, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Where the next block goes must be behind all that the map names.
+		next, blocks := le.Uint32(p[0x184:]), int(le.Uint32(p[0x180:]))
+		for i := range blocks {
+			if e := le.Uint32(p[512+4*i:]); e < 0xfffffffe && e >= next {
+				t.Errorf("block %d is in place %d, and the next is to go to %d", i, e, next)
+			}
+		}
+	})
 }
 
 func FuzzImage(f *testing.F) {
