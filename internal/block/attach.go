@@ -137,14 +137,15 @@ func (g *Graph) move(c *Child, from, to *Node) {
 	}
 }
 
-// ReplaceNode makes all users of from, but those that skip names and those that
-// stay (Stayer), use to. It is all or nothing. Both are drained by the caller.
+// ReplaceNode makes all users of from use to, but those that to itself uses, those that
+// skip names and those that stay (Stayer). It is all or nothing. Both are drained by
+// the caller.
 func (g *Graph) ReplaceNode(from, to *Node, skip func(*Child) bool) error {
 	var done []*Child
 	from.Ref()
 	defer from.Unref()
 	for _, c := range from.Parents() {
-		if _, stays := c.parent.(Stayer); stays || c.owner == to || skip != nil && skip(c) {
+		if _, stays := c.parent.(Stayer); stays || c.owner != nil && to.reaches(c.owner) || skip != nil && skip(c) {
 			continue
 		}
 		if err := c.Replace(to); err != nil {

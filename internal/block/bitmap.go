@@ -91,6 +91,18 @@ func (n *Node) Bitmap(name string) *Bitmap {
 	return nil
 }
 
+// Bitmap returns the bitmap of that name of a node, or of the medium of a drive.
+func (g *Graph) Bitmap(node, name string) (*Bitmap, error) {
+	n, err := g.Lookup(node, node)
+	if err != nil {
+		return nil, Errorf(KindNotFound, "Node '%s' not found", node)
+	}
+	if b := n.Bitmap(name); b != nil {
+		return b, nil
+	}
+	return nil, Errorf(KindNotFound, "Dirty bitmap '%s' not found", name)
+}
+
 // Remove takes the bitmap from its node. What is stored of it in the image is
 // not touched (BitmapStore does that).
 func (b *Bitmap) Remove() {
@@ -165,6 +177,9 @@ func (b *Bitmap) Get(off int64) bool {
 func (b *Bitmap) NextDirty(off, limit int64) (start, n int64, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if off >= b.size {
+		return 0, 0, false // within the last granule, too
+	}
 	i := b.bits.next(int(max(off, 0)>>b.shift), true)
 	if i < 0 {
 		return 0, 0, false
@@ -174,16 +189,23 @@ func (b *Bitmap) NextDirty(off, limit int64) (start, n int64, ok bool) {
 	return start, min(int64(end)<<b.shift, b.size) - start, true
 }
 
-// NextClean returns the first offset at or after off that is not marked; ok is
-// false when all are.
-func (b *Bitmap) NextClean(off int64) (start int64, ok bool) {
+// Alike returns how many bytes from off on, at most n, are all marked or all not, and
+// which. What is beyond the end is not marked.
+func (b *Bitmap) Alike(off, n int64) (marked bool, k int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	i := b.bits.next(int(max(off, 0)>>b.shift), false)
-	if i < 0 || int64(i)<<b.shift >= b.size {
-		return b.size, false
+	from, to := b.granules(off, n)
+	if from == to {
+		return false, n
 	}
-	return max(int64(i)<<b.shift, off), true
+	marked = b.bits.get(from)
+	if end := b.bits.nextIn(from, to, !marked); end < to {
+		return marked, int64(end)<<b.shift - off
+	}
+	if !marked {
+		return false, n
+	}
+	return true, min(n, b.size-off)
 }
 
 func (b *Bitmap) endFor(start, limit int64) int {
@@ -193,19 +215,23 @@ func (b *Bitmap) endFor(start, limit int64) int {
 	return max(int((start+limit)>>b.shift), int(start>>b.shift)+1)
 }
 
-// TakeDirty is NextDirty and Reset at once, for a job that copies what is marked
-// while the guest goes on marking.
-func (b *Bitmap) TakeDirty(off, limit int64) (start, n int64, ok bool) {
+// TakeDirty is NextDirty and Reset at once, for who copies what is marked while the
+// guest goes on marking. It looks at granules that begin before end (0: all of them).
+func (b *Bitmap) TakeDirty(off, end, limit int64) (start, n int64, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	i := b.bits.next(int(max(off, 0)>>b.shift), true)
-	if i < 0 {
+	if end <= 0 || end > b.size {
+		end = b.size
+	}
+	last := b.bitsFor(end)
+	i := b.bits.nextIn(int(max(off, 0)>>b.shift), last, true)
+	if i >= last {
 		return 0, 0, false
 	}
 	start = int64(i) << b.shift
-	end := b.bits.nextIn(i, b.endFor(start, limit), false)
-	b.bits.reset(i, end)
-	return start, min(int64(end)<<b.shift, b.size) - start, true
+	to := b.bits.nextIn(i, min(last, b.endFor(start, limit)), false)
+	b.bits.reset(i, to)
+	return start, min(int64(to)<<b.shift, b.size) - start, true
 }
 
 // Count returns how many bytes are marked.

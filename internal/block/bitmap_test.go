@@ -69,6 +69,9 @@ func TestBitmap(t *testing.T) {
 			}
 			at = start + k
 		}
+		if _, k, ok := b.NextDirty(size, 0); ok {
+			t.Fatalf("a stretch of %d bytes beyond the end", k)
+		}
 		for i := range seen {
 			if seen[i] != model[i] {
 				t.Fatalf("walking missed granule %d", i)
@@ -116,6 +119,18 @@ func TestBitmapSuccessor(t *testing.T) {
 	if err := b.Merge(other); err != nil || !b.Get(5*65536) || b.Count() != 2*65536 {
 		t.Errorf("merged: %v, %d", err, b.Count())
 	}
+	// What begins before an end is taken once.
+	if _, _, ok := b.TakeDirty(3*65536, 5*65536, 0); ok {
+		t.Error("taken beyond the end")
+	}
+	if start, k, ok := b.TakeDirty(0, 5*65536+1, 1<<20); !ok || start != 2*65536 || k != 65536 {
+		t.Errorf("taken: %d, %d, %v", start, k, ok)
+	}
+	if start, _, ok := b.TakeDirty(0, 0, 0); !ok || start != 5*65536 || b.Count() != 0 {
+		t.Errorf("taken: %d, %v; %d are left", start, ok, b.Count())
+	}
+	b.Set(2*65536, 1)
+	b.Set(5*65536, 1)
 	backup := b.Clear()
 	if b.Count() != 0 {
 		t.Error("not cleared")

@@ -49,6 +49,14 @@ func (c *Child) Name() string { return c.name }
 // Role returns what the node is to its parent.
 func (c *Child) Role() Role { return c.role }
 
+// holds reports whether what is written to the parent, a node, ends up in the child.
+func (c *Child) holds() bool {
+	if c.owner.typ.Filter {
+		return c.role&RoleFiltered != 0
+	}
+	return c.role&(RoleData|RoleMetadata) != 0
+}
+
 // Parent returns who uses the node.
 func (c *Child) Parent() Parent { return c.parent }
 

@@ -187,7 +187,7 @@ func (n *Node) flush() error {
 	}
 	if !n.set.NoFlush || !n.typ.Protocol {
 		for _, c := range n.children {
-			if c.role&(RoleData|RoleMetadata|RoleFiltered) != 0 {
+			if c.holds() {
 				if err := c.Node().flush(); err != nil {
 					return err
 				}
@@ -262,8 +262,8 @@ func (n *Node) CopyTo(off, size int64, fn func(d Driver, off int64) error) error
 	if !n.writable() {
 		return ErrReadOnly
 	}
-	if n.guardRaw && off < 512 {
-		return ErrUnsupp
+	if m := n.set.DetectZeroes; n.guardRaw && off < 512 || m != "" && m != DetectZeroesOff {
+		return ErrUnsupp // the data have to be looked at
 	}
 	t := n.trk.begin(off, size, false)
 	defer n.trk.end(t)

@@ -225,7 +225,7 @@ func (n *Node) AllocatedBytes() int64 {
 	}
 	sum, any := int64(0), false
 	for _, c := range n.Children() {
-		if c.role&(RoleData|RoleMetadata|RoleFiltered) != 0 {
+		if c.holds() {
 			a := c.Node().AllocatedBytes()
 			if a < 0 {
 				return -1

@@ -225,6 +225,11 @@ func (n *Node) opened(more openMore) error {
 	n.length.Store(size)
 	n.debug, _ = n.drv.(Debugger)
 	n.guardRaw = more.guessed && n.typ.Name == "raw"
+	if _, ok := n.drv.(ChildPermitter); ok { // it could not be asked when it opened its children
+		if err := n.graph.refreshPerms(n); err != nil {
+			return err
+		}
+	}
 	if l, ok := n.drv.(interface{ Opened() error }); ok {
 		return l.Opened()
 	}

@@ -51,6 +51,10 @@ func (g *Graph) refreshPerms(n *Node) error {
 	return nil
 }
 
+// RefreshPerms works out anew what the node needs of its children, which its driver
+// has come to see in another way. When that conflicts nothing has changed.
+func (n *Node) RefreshPerms() error { return n.graph.refreshPerms(n) }
+
 // planPerms plans for n and then for its children. A node that is reached twice
 // is planned again: the later plan, which knows more, comes into effect last.
 func (g *Graph) planPerms(n *Node, edges map[*Child]edgeChange, changes *[]*permChange) error {

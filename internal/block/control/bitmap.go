@@ -33,21 +33,9 @@ type mergeArgs struct {
 	Bitmaps []bitmapRef `qmp:"bitmaps"`
 }
 
-// Bitmap returns a node's bitmap.
-func (c *Control) Bitmap(node, name string) (*block.Bitmap, error) {
-	n, err := c.Medium(node)
-	if err != nil {
-		return nil, qmp.Errorf("Node '%s' not found", node)
-	}
-	if b := n.Bitmap(name); b != nil {
-		return b, nil
-	}
-	return nil, qmp.Errorf("Dirty bitmap '%s' not found", name)
-}
-
-// usable is Bitmap for what changes it.
+// usable returns a node's bitmap, unless it is in a state that check refuses.
 func (c *Control) usable(node, name string, check block.BitmapCheck) (*block.Bitmap, error) {
-	b, err := c.Bitmap(node, name)
+	b, err := c.graph.Bitmap(node, name)
 	if err == nil {
 		err = b.Check(check)
 	}

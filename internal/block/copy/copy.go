@@ -59,8 +59,7 @@ func (c *Copy) Run(ctx context.Context, off, n int64) error {
 	if workers <= 0 {
 		workers = DefaultWorkers
 	}
-	// What is compressed, or looked through for zeroes, has to pass by here.
-	c.ranged.Store(c.Flags&block.Compressed == 0 && c.Sparse == 0)
+	c.begin()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	pieces := make(chan piece)
@@ -75,6 +74,12 @@ func (c *Copy) Run(ctx context.Context, off, n int64) error {
 		err = context.Cause(ctx)
 	}
 	return err
+}
+
+// begin decides whether the host may be asked to copy: what is compressed, looked
+// through for zeroes or has to be alone in its range passes by here.
+func (c *Copy) begin() {
+	c.ranged.Store(c.Flags&(block.Compressed|block.Serialising) == 0 && c.Sparse == 0)
 }
 
 // plan finds out what is to be done and hands it to the workers.
@@ -145,20 +150,27 @@ func (c *Copy) piece(p piece, buf *block.Buffer) error {
 	if p.zero {
 		return c.Target.PwriteZeroes(p.off, p.n, c.ZeroFlags)
 	}
+	_, err := c.data(p.off, p.n, buf)
+	return err
+}
+
+// data copies n bytes that fit into buf. read says of an error that it is the
+// source's.
+func (c *Copy) data(off, n int64, buf *block.Buffer) (read bool, err error) {
 	if c.ranged.Load() {
-		if c.Source.CopyRange(p.off, c.Target, p.off, p.n, 0) == nil {
-			return nil
+		if c.Source.CopyRange(off, c.Target, off, n, 0) == nil {
+			return false, nil
 		}
 		c.ranged.Store(false)
 	}
-	v := block.VecOf(buf.B[:p.n])
-	if err := c.Source.Preadv(p.off, v, 0); err != nil {
-		return err
+	v := block.VecOf(buf.B[:n])
+	if err := c.Source.Preadv(off, v, 0); err != nil {
+		return true, err
 	}
 	if c.Sparse > 0 {
-		return c.sparse(p.off, buf.B[:p.n])
+		return false, c.sparse(off, buf.B[:n])
 	}
-	return c.Target.Pwritev(p.off, v, c.Flags)
+	return false, c.Target.Pwritev(off, v, c.Flags)
 }
 
 // sparse writes what is not zero.

@@ -1,5 +1,5 @@
 // Package filter has the drivers that change how an image is used, not what is in
-// it: throttle, copy-on-read and preallocate.
+// it: throttle, copy-on-read, preallocate, and copy-before-write with snapshot-access.
 package filter
 
 import (

@@ -1,0 +1,348 @@
+package copy
+
+import (
+	"math/bits"
+	"sync"
+
+	"govmd/internal/block"
+)
+
+// minUnit is the least that is copied at once, in bytes: less costs more than it saves.
+const minUnit = 64 << 10
+
+// Unit returns in what units a target is best written, a power of two: no less than
+// its clusters, so that it never has to read the rest of one from elsewhere.
+func Unit(target *block.Node) int64 {
+	return max(minUnit, int64(1)<<bits.Len64(uint64(max(1, target.Info().ClusterSize)-1)))
+}
+
+// Once copies each unit of a source once, for whoever comes first: the guest whose
+// write is about to change it (Range), or a job that wants all of it (Take, Do).
+// A unit that somebody is copying is waited for. What has failed can be tried again.
+type Once struct {
+	copy Copy
+	unit int64
+	todo *block.Bitmap // what has not been begun; nobody but us changes it
+	kept *block.Bitmap // what was copied before the source changed; may be nil
+
+	// Progress is told of what has been copied and of what is left, with mu held: it
+	// must not wait, or come back here. It may be nil, and is set before the first copy.
+	Progress func(copied, left int64)
+
+	mu      sync.Mutex // above Bitmap.mu
+	head    Flight     // of a ring
+	free    *Flight
+	flying  int64 // bytes
+	waiting int
+	landed  sync.Cond
+}
+
+// Flight is a range that is being copied, or held.
+type Flight struct {
+	next, prev *Flight
+	Off, N     int64
+	held       bool // for reading
+}
+
+// NewOnce prepares to copy what todo marks, which is made for this and marks
+// nothing itself; its granularity is the unit.
+func NewOnce(source, target *block.Child, todo *block.Bitmap) *Once {
+	o := &Once{unit: todo.Granularity(), todo: todo}
+	o.copy.Source, o.copy.Target = source, target
+	o.landed.L = &o.mu
+	o.head.next, o.head.prev = &o.head, &o.head
+	return o
+}
+
+// Unit returns how many bytes a unit has.
+func (o *Once) Unit() int64 { return o.unit }
+
+// Keep has what may change after a Range marked in b, which is made for this, so that Hold
+// tells where to find it. It is called before the first copy.
+func (o *Once) Keep(b *block.Bitmap) { o.kept = b }
+
+// SetFlags says how the target is written, and whether the host may copy. It is
+// called before the first copy.
+func (o *Once) SetFlags(f block.Flags, ranged bool) {
+	o.copy.Flags = f
+	o.copy.begin()
+	if !ranged {
+		o.copy.ranged.Store(false)
+	}
+}
+
+// SetBase leaves out what only base and what is below it have of the source's
+// chain. It is called before the first copy.
+func (o *Once) SetBase(base *block.Node) { o.copy.Base = base }
+
+// Left returns how many bytes have still to be copied.
+func (o *Once) Left() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.todo.Count() + o.flying
+}
+
+// Skip takes a range, whole units, out of what is to be copied. What is being
+// copied in it is waited for.
+func (o *Once) Skip(off, n int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.todo.Reset(off, n)
+	for o.overlaps(off, n, false) {
+		o.wait()
+	}
+	o.progress(0)
+}
+
+// Range returns when all of a range has been copied. read says of an error that it
+// is the source's.
+func (o *Once) Range(off, n int64) (read bool, err error) {
+	from, end := o.units(off, n)
+	for {
+		f := o.claim(from, end)
+		if f == nil {
+			return false, nil
+		}
+		b := block.GetBuffer(int(min(f.N, max(DefaultChunk, o.unit))))
+		read, err = o.Do(f, b)
+		b.Release()
+		if err != nil {
+			return read, err
+		}
+	}
+}
+
+// claim takes the first part of a range that is to be copied. It returns nil when
+// nothing of it is, and nobody is copying any of it.
+func (o *Once) claim(from, end int64) *Flight {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for {
+		if f := o.take(from, end, end-from); f != nil {
+			return f
+		}
+		if o.settled(from, end) {
+			return nil
+		}
+		o.wait()
+	}
+}
+
+// Settled is Range if there is nothing to do or to wait for, and else returns false.
+func (o *Once) Settled(off, n int64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	from, end := o.units(off, n)
+	todo, k := o.todo.Alike(from, end-from)
+	return !todo && k == end-from && o.settled(from, end)
+}
+
+// settled reports whether nobody is at a range, which may change then. mu is held.
+func (o *Once) settled(from, end int64) bool {
+	if o.overlaps(from, end-from, false) {
+		return false
+	}
+	if o.kept != nil {
+		o.kept.Set(from, end-from)
+	}
+	return true
+}
+
+// units returns the whole units that a range touches.
+func (o *Once) units(off, n int64) (from, end int64) {
+	return off / o.unit * o.unit, (off + n + o.unit - 1) / o.unit * o.unit
+}
+
+// Take begins to copy the first range from off on that is to be copied, of at most
+// limit bytes (at least a unit); nil when there is none. Do has to follow.
+func (o *Once) Take(off, limit int64) *Flight {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.take(off, o.todo.Size(), max(limit, o.unit))
+}
+
+// take is Take for what begins before end. mu is held.
+func (o *Once) take(off, end, limit int64) *Flight {
+	start, n, ok := o.todo.TakeDirty(off, end, limit)
+	if !ok {
+		return nil
+	}
+	o.flying += n
+	return o.start(start, n)
+}
+
+// start has others wait for a range. mu is held.
+func (o *Once) start(off, n int64) *Flight {
+	f := o.free
+	if f != nil {
+		o.free = f.next
+	} else {
+		f = new(Flight)
+	}
+	f.Off, f.N, f.held = off, n, false
+	f.prev, f.next = o.head.prev, &o.head
+	f.prev.next, o.head.prev = f, f
+	return f
+}
+
+// land ends what start began. mu is held.
+func (o *Once) land(f *Flight) {
+	f.prev.next, f.next.prev = f.next, f.prev
+	f.next, o.free = o.free, f
+	if o.waiting > 0 {
+		o.landed.Broadcast()
+	}
+}
+
+// overlaps reports whether any of a range is held or, unless only that is asked, being
+// copied. mu is held.
+func (o *Once) overlaps(off, n int64, held bool) bool {
+	for f := o.head.next; f != &o.head; f = f.next {
+		if (f.held || !held) && f.Off < off+n && off < f.Off+f.N {
+			return true
+		}
+	}
+	return false
+}
+
+// Hold is for who reads the source as it was: of n bytes from off on the first k are
+// either kept in the target, or do not change in the source before Release(f).
+func (o *Once) Hold(off, n int64) (f *Flight, k int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	kept, k := o.kept.Alike(off, n)
+	if kept {
+		return nil, k
+	}
+	f = o.start(off, k)
+	f.held = true
+	return f, k
+}
+
+// Release ends a Hold.
+func (o *Once) Release(f *Flight) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.land(f)
+}
+
+// WaitHeld returns when nothing of a range is held.
+func (o *Once) WaitHeld(off, n int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for o.overlaps(off, n, true) {
+		o.wait()
+	}
+}
+
+// wait returns when something has been copied. mu is held.
+func (o *Once) wait() {
+	o.waiting++
+	o.landed.Wait()
+	o.waiting--
+}
+
+// Do copies what Take has taken; of what fails the rest can be taken again. read
+// says of an error that it is the source's.
+func (o *Once) Do(f *Flight, buf *block.Buffer) (read bool, err error) {
+	done, copied := int64(0), int64(0)
+	for done < f.N && err == nil {
+		var n int64
+		var skip bool
+		if n, skip, read, err = o.some(f.Off+done, f.N-done, buf); err == nil {
+			done += n
+			if !skip {
+				copied += n
+			}
+		}
+	}
+	o.mu.Lock()
+	if err != nil {
+		o.todo.Set(f.Off+done, f.N-done)
+	}
+	o.flying -= f.N
+	o.land(f)
+	o.progress(copied)
+	o.mu.Unlock()
+	return read, err
+}
+
+// progress tells of it. mu is held.
+func (o *Once) progress(copied int64) {
+	if o.Progress != nil {
+		o.Progress(copied, o.todo.Count()+o.flying)
+	}
+}
+
+// some copies, or skips since the base has it, n bytes at off: at most size.
+func (o *Once) some(off, size int64, buf *block.Buffer) (n int64, skip, read bool, err error) {
+	c := &o.copy
+	src := c.Source.Node()
+	if c.Base != nil {
+		if n, skip, err = o.alike(off, size); err != nil || skip {
+			return n, skip, true, err
+		}
+		size = n
+	}
+	st, _, err := src.BlockStatusAbove(nil, off, size, block.StatusZero)
+	if err == nil && st.N > 0 && (st.Flags&block.StatusZero != 0 || st.Flags&block.StatusAllocated == 0) {
+		if n = min(st.N, size); n < size {
+			n -= n % o.unit
+		}
+		if n > 0 {
+			return n, false, false, c.Target.PwriteZeroes(off, n, c.ZeroFlags|c.Flags&block.Serialising)
+		}
+		st.N = o.unit
+	}
+	// Units are written whole, and what nothing is known of is read.
+	if n = min(size, int64(len(buf.B))); err != nil || st.N <= 0 {
+		n = min(n, o.unit)
+	} else if st.N < n {
+		n = min(n, (st.N+o.unit-1)/o.unit*o.unit)
+	}
+	read, err = c.data(off, n, buf)
+	return n, false, read, err
+}
+
+// alike returns how many bytes from off on, at most size, are alike in whether the
+// base has them, and if so; a unit of which it has not all is ours.
+func (o *Once) alike(off, size int64) (n int64, base bool, err error) {
+	for n < size {
+		unit := min(o.unit, size-n)
+		own, k, err := o.copy.Source.Node().IsAllocatedAbove(o.copy.Base, off+n, size-n)
+		if err != nil || k <= 0 {
+			return n, base, err
+		}
+		if !own && k < unit {
+			own, k, err = o.anyOwn(off+n, unit)
+			if err != nil {
+				return n, base, err
+			}
+		}
+		if own {
+			k = (k + o.unit - 1) / o.unit * o.unit
+		} else if k < size-n {
+			k -= k % o.unit
+		}
+		switch {
+		case n == 0:
+			base = !own
+		case base == own:
+			return n, base, nil
+		}
+		n = min(n+k, size)
+	}
+	return n, base, nil
+}
+
+// anyOwn reports whether any of a unit's bytes are the source's own; it returns n.
+func (o *Once) anyOwn(off, n int64) (own bool, _ int64, err error) {
+	for pos := off; pos < off+n; {
+		own, k, err := o.copy.Source.Node().IsAllocatedAbove(o.copy.Base, pos, off+n-pos)
+		if err != nil || own || k <= 0 {
+			return own, n, err
+		}
+		pos += k
+	}
+	return false, n, nil
+}
