@@ -33,6 +33,26 @@ func (s *setup) bootOptions(list option.List) error {
 	return s.cfg.Boot.Add(pairs)
 }
 
+var optionROMSchema = &option.Schema{Name: "option-rom", Implied: "romfile", Keys: []option.Key{
+	{Name: "romfile"}, {Name: "bootindex", Type: option.Number},
+}}
+
+func applyOptionROM(s *setup, given, text string) error {
+	o, err := s.parse(optionROMSchema, given, text)
+	if err != nil || o.Help {
+		return err
+	}
+	rom := machine.OptionROM{File: o.Str("romfile")}
+	if rom.File == "" {
+		return errors.New("Option ROM file is not specified")
+	}
+	if rom.BootIndex, err = o.Int("bootindex", -1); err != nil {
+		return err
+	}
+	s.cfg.OptionROMs = append(s.cfg.OptionROMs, rom)
+	return nil
+}
+
 var rtcSchema = &option.Schema{Name: "rtc", Keys: []option.Key{
 	{Name: "base", Help: "utc, localtime, or a date such as 2006-06-17T16:01:21"},
 	{Name: "clock", Help: "host, rt or vm"}, {Name: "driftfix", Help: "none or slew"},

@@ -53,7 +53,7 @@ func (v *vm) optionCommands() []qmp.Command {
 func optionInfos() []optionInfo {
 	list := []optionInfo{machineInfo()}
 	for _, s := range []*option.Schema{
-		chardev.Schema, fd.Schema, actionSchema, bootSchema, globalSchema, monSchema, nameSchema, rtcSchema, smpSchema, traceSchema,
+		chardev.Schema, fd.Schema, actionSchema, bootSchema, globalSchema, monSchema, nameSchema, optionROMSchema, rtcSchema, smpSchema, traceSchema,
 		memorySchema,
 	} {
 		o := optionInfo{Option: s.Name, Parameters: []paramInfo{}}

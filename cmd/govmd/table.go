@@ -34,6 +34,7 @@ func init() {
 		{"initrd", "FILE", "initial ramdisk", machineFile("initrd")},
 		{"append", "TEXT", "kernel command line", machineProp("append")},
 		{"bios", "FILE", "firmware", machineFile("firmware")},
+		{"option-rom", "[romfile=]FILE[,bootindex=N]", "a ROM that the firmware runs at its start", applyOptionROM},
 		{"L", "DIR", "where to look for firmware before the usual places; 'help' lists them", applyFirmwareDir},
 		{"boot", "[order=]DRIVES[,once=DRIVES][,menu=on|off][,splash=FILE][,splash-time=MS][,reboot-timeout=MS][,strict=on|off]", "boot order: c is the first disk, d a CD-ROM, n the network", applyBoot},
 		{"rtc", "[base=utc|localtime|DATE][,clock=host|rt|vm][,driftfix=none|slew]", "what the clock begins with and is driven by", applyRTC},

@@ -9,7 +9,7 @@ import (
 // pciRoot is the PCI bus in Open Firmware's notation.
 const pciRoot = "/pci@i0cf8/"
 
-// bootEntries lists the devices with a bootindex. Those that firmware has no way
+// bootEntries lists the devices and option ROMs with a bootindex. Those that firmware has no way
 // to name are left out.
 func (m *Machine) bootEntries() (list []boot.BootEntry) {
 	m.eachDevice(func(d device.Device) {
@@ -23,6 +23,11 @@ func (m *Machine) bootEntries() (list []boot.BootEntry) {
 			}
 		}
 	})
+	for _, r := range m.OptionROMs {
+		if r.BootIndex >= 0 {
+			list = append(list, boot.BootEntry{Index: r.BootIndex, Path: "/rom@" + r.name()})
+		}
+	}
 	return list
 }
 

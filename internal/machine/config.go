@@ -50,10 +50,12 @@ type Config struct {
 	// FirmwareSerial has firmware and boot loaders show their console on COM1.
 	FirmwareSerial bool
 
-	SMBIOS  [][]smbios.Pair // one list for each -smbios
-	FwCfg   []FwCfgItem
-	Devices []DeviceConfig
-	Globals []object.Default
+	SMBIOS [][]smbios.Pair // one list for each -smbios
+	FwCfg  []FwCfgItem
+	// OptionROMs are run by the firmware at its start.
+	OptionROMs []OptionROM
+	Devices    []DeviceConfig
+	Globals    []object.Default
 
 	Policy runstate.Policy
 
@@ -71,6 +73,12 @@ type Config struct {
 	OpenDrives func(*block.Graph) ([]DeviceConfig, error)
 	// Objects are the user-created objects. Guest memory is among them. Nil for none.
 	Objects *object.Collection
+}
+
+// OptionROM is one -option-rom.
+type OptionROM struct {
+	File      string // as named, or in one of the firmware directories
+	BootIndex int    // -1: firmware decides when it is started from
 }
 
 // DeviceConfig is one -device: its type, ID and properties, in order.

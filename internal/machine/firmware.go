@@ -3,6 +3,7 @@ package machine
 import (
 	"encoding/binary"
 	"fmt"
+	"path/filepath"
 	"strings"
 
 	"govmd/internal/device/fwcfg"
@@ -107,6 +108,11 @@ func (m *Machine) describe(f *fwcfg.Device, l layout) error {
 	}
 	if err := m.describeOrder(f); err != nil {
 		return err
+	}
+	for _, r := range m.OptionROMs {
+		if err := m.addOptionROM(f, r); err != nil {
+			return err
+		}
 	}
 	for _, item := range m.FwCfg {
 		if w := fwcfg.UserWarning(item.Name); w != "" {
@@ -235,4 +241,25 @@ func (m *Machine) acpiCPUs() []acpi.CPU {
 		list[i] = acpi.CPU{APICID: m.topology().APICID(i), Present: i < m.SMP.CPUs}
 	}
 	return list
+}
+
+// maxOptionROM is what a ROM's size, 8 bits in units of 512 bytes, can say.
+const maxOptionROM = 255 * 512
+
+// name is where firmware looks for programs to run.
+func (r OptionROM) name() string { return "genroms/" + filepath.Base(r.File) }
+
+func (m *Machine) addOptionROM(f *fwcfg.Device, r OptionROM) error {
+	path, ok := m.findFile(r.File)
+	if !ok {
+		path = r.File // whose absence is reported
+	}
+	data, err := boot.ReadFile("option ROM", path, maxOptionROM)
+	if err != nil {
+		return err
+	}
+	if err := f.AddFile(r.name(), data); err != nil {
+		return fmt.Errorf("-option-rom %s: %w", r.File, err)
+	}
+	return nil
 }

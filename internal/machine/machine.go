@@ -321,15 +321,24 @@ func (m *Machine) Close() {
 // FindFirmware returns the path of a firmware file: as named, or in the first
 // firmware directory that has it.
 func (m *Machine) FindFirmware(name string) (string, error) {
+	if path, ok := m.findFile(name); ok {
+		return path, nil
+	}
+	return "", fmt.Errorf("could not load firmware '%s': it is neither a file nor in %v; install the package seabios or give its directory with -L",
+		name, m.FirmwareDirs)
+}
+
+// findFile returns the path of a file: as named, or in the first firmware
+// directory that has it.
+func (m *Machine) findFile(name string) (path string, ok bool) {
 	if _, err := os.Stat(name); err == nil {
-		return name, nil
+		return name, true
 	}
 	for _, dir := range m.FirmwareDirs {
 		path := dir + "/" + name
 		if _, err := os.Stat(path); err == nil {
-			return path, nil
+			return path, true
 		}
 	}
-	return "", fmt.Errorf("could not load firmware '%s': it is neither a file nor in %v; install the package seabios or give its directory with -L",
-		name, m.FirmwareDirs)
+	return "", false
 }

@@ -1,6 +1,8 @@
 package boot
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"govmd/test/vmtest"
@@ -31,6 +33,31 @@ func TestKVMFirmwareBootsFromVirtioDisk(t *testing.T) {
 		"-drive", "if=none,id=d,format=raw,file=" + second, "-device", "virtio-blk-pci,drive=d,bootindex=1",
 	}})
 	vm.Expect("second second") // firmware may still write a dot amid the words
+	vm.Execute("quit", nil, nil)
+	vm.ExpectExit(0)
+}
+
+// Firmware runs an option ROM.
+func TestKVMFirmwareRunsOptionROM(t *testing.T) {
+	vmtest.NeedAnyKVM(t)
+	rom := make([]byte, 512)
+	code := append([]byte{0x55, 0xaa, 1}, 0xba, 0xf8, 3) // signature, one unit of 512 bytes; mov dx, 0x3f8
+	for _, c := range []byte("option ROM was here\r\n") {
+		code = append(code, 0xb0, c, 0xee) // mov al, c; out dx, al
+	}
+	copy(rom, append(code, 0xcb)) // retf
+	for _, b := range rom[:511] {
+		rom[511] -= b // the bytes of a ROM add up to 0
+	}
+	file := filepath.Join(t.TempDir(), "test.rom")
+	if err := os.WriteFile(file, rom, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	vm := vmtest.Start(t, vmtest.Options{NoConsole: true, Args: []string{
+		"-M", "pc", "-accel", "kvm", "-m", "128", "-nographic",
+		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console", "-option-rom", file,
+	}})
+	vm.Expect("option ROM was here")
 	vm.Execute("quit", nil, nil)
 	vm.ExpectExit(0)
 }

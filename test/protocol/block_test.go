@@ -16,6 +16,9 @@ var incidental = map[string]bool{
 	"actual-size": true, "wr_highest_offset": true, "date-sec": true, "date-nsec": true, "driver-specific": true,
 }
 
+// bursts are the limits that need not be there.
+var bursts = []string{"bps_max", "bps_rd_max", "bps_wr_max", "iops_max", "iops_rd_max", "iops_wr_max", "iops_size"}
+
 var autoName = regexp.MustCompile(`#block\d+`)
 
 // essential takes what is incidental out of an answer.
@@ -26,6 +29,14 @@ func essential(v any) any {
 			if v[k] = essential(e); incidental[k] {
 				delete(v, k)
 			}
+		}
+		for _, burst := range bursts {
+			if v[burst] == 0.0 {
+				delete(v, burst) // govmd says 0, as the command reference does, where QEMU says nothing
+			}
+		}
+		if v["backing-filename"] != nil {
+			delete(v, "backing_file") // of an image: the same by the command reference's name
 		}
 		if v["format"] == "file" {
 			delete(v, "virtual-size") // of a file that holds an image

@@ -18,6 +18,12 @@ func (s *session) answer(command, args string) map[string]any {
 		request += `, "arguments": ` + args
 	}
 	s.send(request + "}\n")
+	return s.reply()
+}
+
+// reply returns the next message that is no event.
+func (s *session) reply() map[string]any {
+	s.t.Helper()
 	for {
 		var m map[string]any
 		line := s.line()

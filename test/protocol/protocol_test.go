@@ -63,9 +63,15 @@ func called(t *testing.T, program string, options []string, path string, prepare
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // it was killed, as a rule
+		_ = l.Close()  // nobody is going to connect
+	}()
 	t.Cleanup(func() {
 		cancel()
-		_ = cmd.Wait() // it was killed
+		<-ended
 	})
 	deadline := time.Now().Add(limit)
 	if err := l.SetDeadline(deadline); err != nil {

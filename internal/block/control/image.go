@@ -39,6 +39,7 @@ type ImageInfo struct {
 	Encrypted     *bool           `qmp:"encrypted"`
 	Compressed    *bool           `qmp:"compressed"`
 	Backing       *string         `qmp:"backing-filename"`
+	BackingAlias  *string         `qmp:"backing_file"` // what the command reference calls it; QEMU has the name above
 	FullBacking   *string         `qmp:"full-backing-filename"`
 	BackingFormat *string         `qmp:"backing-filename-format"`
 	Snapshots     *[]SnapshotInfo `qmp:"snapshots"`

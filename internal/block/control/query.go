@@ -76,26 +76,25 @@ func (l *limits) each(fn func(k throttle.Kind, avg *int64, most, length **int64)
 	fn(throttle.IOPSWrite, &l.IOPSWrite, &l.IOPSWriteMax, &l.IOPSWriteLen)
 }
 
+// limitsOf returns the limits of a drive, or of a node in none. Of bursts that are
+// not allowed it says 0, as the command reference does; QEMU leaves them out.
 func limitsOf(b *block.Backend) (l limits) {
-	m := b.Throttle()
-	if m == nil {
-		return l
+	var cfg throttle.Config
+	if b != nil && b.Throttle() != nil {
+		cfg = b.Throttle().Config()
+		group := b.Throttle().Group()
+		l.ThrottleGroup = &group
 	}
-	cfg := m.Config()
 	l.each(func(k throttle.Kind, avg *int64, most, length **int64) {
 		bucket := cfg.Buckets[k]
-		*avg = int64(bucket.Avg)
-		if bucket.Max > 0 {
-			max, sec := int64(bucket.Max), int64(bucket.Length)
-			*most, *length = &max, &sec
+		burst, sec := int64(bucket.Max), int64(bucket.Length)
+		*avg, *most = int64(bucket.Avg), &burst
+		if burst > 0 {
+			*length = &sec
 		}
 	})
-	if cfg.OpSize > 0 {
-		size := int64(cfg.OpSize)
-		l.IOPSSize = &size
-	}
-	group := m.Group()
-	l.ThrottleGroup = &group
+	size := int64(cfg.OpSize)
+	l.IOPSSize = &size
 	return l
 }
 
@@ -122,12 +121,15 @@ func describe(n *block.Node, b *block.Backend, flat bool) deviceInfo {
 	}
 	if b != nil {
 		d.Cache.Writeback = b.WriteCache()
-		d.limits = limitsOf(b)
 	}
+	d.limits = limitsOf(b)
 	if flat {
 		d.Image = ImageOf(n)
 	} else {
 		d.Image = ChainOf(n)
+	}
+	for image := d.Image; image != nil; image = image.BackingImage {
+		image.BackingAlias = image.Backing
 	}
 	if list := bitmapsOf(n); len(list) > 0 {
 		d.Bitmaps = &list

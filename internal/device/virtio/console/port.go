@@ -59,6 +59,7 @@ func (p *Port) Realize() error {
 	p.mu.Lock()
 	p.hostOpen = p.console || chr.Connected()
 	p.mu.Unlock()
+	chr.SetOpen(p.console) // a console is open to the host whether or not the guest listens
 	chr.OnWritable(p.out.Kick)
 	return nil
 }
@@ -169,7 +170,7 @@ func (p *Port) setGuestOpen(open bool) {
 	if !changed {
 		return
 	}
-	if p.chr != nil {
+	if p.chr != nil && !p.console {
 		p.chr.SetOpen(open)
 	}
 	if !p.console && p.ID() != "" {

@@ -102,7 +102,7 @@ func (p *Port) loaded() error {
 	p.mu.Lock()
 	open := p.guestOpen
 	p.mu.Unlock()
-	if p.chr != nil {
+	if p.chr != nil && !p.console {
 		p.chr.SetOpen(open)
 	}
 	return nil
