@@ -23,7 +23,6 @@ import (
 //	<- ANSWER          what it shows in reply
 //	any PATH: WHY      a value in the reply that is this machine's: its type counts
 //	differs PATH: WHY  a value that is missing, or has another type or value
-//	later NAME...: WHY commands that the reference has and govmd has not yet
 //
 // in which a request or an answer goes on as long as lines are indented. A PATH has
 // a member's name or index in the example for each step, * for all.
@@ -31,7 +30,6 @@ type scene struct {
 	file, title string
 	options, sh []string
 	steps       []*step
-	later       map[string]string
 }
 
 type step struct {
@@ -81,7 +79,7 @@ func readScenes(t *testing.T, file string) (scenes []*scene) {
 			*more += "\n" + line
 			continue
 		case word == "==":
-			s = &scene{file: file, title: rest, later: map[string]string{}}
+			s = &scene{file: file, title: rest}
 			scenes = append(scenes, s)
 		case word == "vm:":
 			s.options = append(s.options, strings.Fields(rest)...)
@@ -99,11 +97,6 @@ func readScenes(t *testing.T, file string) (scenes []*scene) {
 			last().any = append(last().any, placeOf(rest))
 		case word == "differs":
 			last().differs = append(last().differs, placeOf(rest))
-		case word == "later":
-			names, why, _ := strings.Cut(rest, ": ")
-			for _, name := range strings.Fields(names) {
-				s.later[name] = why
-			}
 		default:
 			t.Fatalf("%s:%d: %q is no line of a scene", file, i+1, line)
 		}
@@ -112,7 +105,8 @@ func readScenes(t *testing.T, file string) (scenes []*scene) {
 	return scenes
 }
 
-// The examples of the command reference bring what it shows.
+// The examples of the command reference bring what it shows. A command that comes
+// brings its own here.
 func TestReference(t *testing.T) {
 	govmd, _ := programs(t)
 	files, err := filepath.Glob("testdata/reference/*.txt")
@@ -141,12 +135,6 @@ func (s *scene) play(t *testing.T, program string) {
 	}
 	for _, step := range s.steps {
 		step.hold(t, s.file, k)
-	}
-	for name, why := range s.later {
-		answer := k.answer(name, "")
-		if e, _ := answer["error"].(map[string]any); e["class"] != "CommandNotFound" {
-			t.Errorf("%s: %s is there, so its examples can be held: it was to come with %s", s.file, name, why)
-		}
 	}
 }
 
