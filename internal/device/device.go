@@ -24,6 +24,7 @@ import (
 	"govmd/internal/block"
 	"govmd/internal/chardev"
 	"govmd/internal/clock"
+	"govmd/internal/display/input"
 	"govmd/internal/event"
 	"govmd/internal/lane"
 	"govmd/internal/memory"
@@ -81,8 +82,9 @@ type Env struct {
 	State  *state.Registry
 	Log    *logrus.Logger
 
-	Blocks *block.Graph // images, drives and media
-	CPUs   int          // vCPUs that the machine begins with
+	Blocks *block.Graph  // images, drives and media
+	Input  *input.Router // what users type and point at
+	CPUs   int           // vCPUs that the machine begins with
 
 	Memory *memory.System
 	Mem    *memory.Space // the guest's physical address space

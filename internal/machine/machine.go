@@ -16,6 +16,7 @@ import (
 	"govmd/internal/clock"
 	"govmd/internal/device"
 	"govmd/internal/device/rtc"
+	"govmd/internal/display/input"
 	"govmd/internal/machine/accel"
 	"govmd/internal/machine/boot"
 	"govmd/internal/machine/cpu"
@@ -93,6 +94,8 @@ func (m *Machine) make() error {
 		Chardev: func(id string, fe chardev.Frontend) (chardev.Port, error) { return cfg.Chardevs.Attach(id, fe) },
 		Object:  cfg.Objects.Find, CPUs: cfg.SMP.CPUs,
 	}
+	m.Env.Input = input.New(m.Run, clocks.Virtual)
+	m.onClose(m.Env.Input.Close)
 	m.makeBlocks(clocks)
 	if err := object.Add(m.Root, cfg.Board, "machine"); err != nil {
 		return err

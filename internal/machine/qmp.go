@@ -77,7 +77,7 @@ func (m *Machine) QtestTarget() qtest.Target {
 
 // Commands returns the commands about the machine itself.
 func (m *Machine) Commands() []qmp.Command {
-	return append(slices.Concat(m.memoryCommands(), m.memsaveCommands(), m.hostCommands(), m.cpuModelCommands(), m.pciCommands(), m.ospmCommands(), tpmCommands(), absentCommands()),
+	return append(slices.Concat(m.memoryCommands(), m.memsaveCommands(), m.hostCommands(), m.cpuModelCommands(), m.pciCommands(), m.ospmCommands(), m.Env.Input.Commands(), tpmCommands(), absentCommands()),
 		qmp.New("query-name", func(*qmp.Context, *qmp.None) (nameInfo, error) {
 			return nameInfo{m.Name}, nil
 		}, qmp.NoLane, qmp.Preconfig),

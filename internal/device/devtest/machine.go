@@ -19,6 +19,7 @@ import (
 	"govmd/internal/clock"
 	"govmd/internal/device"
 	"govmd/internal/device/isa"
+	"govmd/internal/display/input"
 	"govmd/internal/event"
 	"govmd/internal/lane"
 	"govmd/internal/memory"
@@ -97,6 +98,7 @@ func New(tb testing.TB) *Machine {
 		Root:    &object.Node{},
 		CPUs:    2,
 	}
+	m.Env.Input = input.New(m.Env.Run, clocks.Virtual)
 	m.Env.Blocks = block.NewGraph(block.Env{Bus: bus, RunState: m.Env.Run, Clock: clocks})
 	m.Env.Run.Attach(nil, runstate.Hooks{
 		Reset:     func(c runstate.Cause) { m.record("reset " + string(c)) },
@@ -127,6 +129,7 @@ func New(tb testing.TB) *Machine {
 		}
 		l.Close()
 		<-l.Done()
+		m.Env.Input.Close()
 		clocks.Close()
 		m.Env.Mem.Root().Remove(ram)
 		if err := m.RAM.Close(); err != nil {

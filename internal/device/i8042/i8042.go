@@ -73,6 +73,8 @@ func (d *Device) Realize() (err error) {
 	d.delay = env.Clock.Virtual.NewTimer("keyboard", d.onDelay)
 	d.Defer(d.delay.Close)
 	d.ResetEnter()
+	d.Defer(env.Input.AddKeyboard(d))
+	d.Defer(env.Input.AddMouse("QEMU PS/2 Mouse", d))
 	one := memory.Spec{ImplMin: 1, ImplMax: 1}
 	if err := bus.MapIO(d, portData, env.Memory.NewIO("i8042-data", 1, dataPort{d}, one)); err != nil {
 		return err
