@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"govmd/internal/block/control"
+	"govmd/internal/block/export"
 	"govmd/internal/chardev"
 	"govmd/internal/job"
 	"govmd/internal/machine"
@@ -37,9 +38,12 @@ func (v *vm) serveMonitors(context.Context) error {
 	if v.control != nil {
 		v.registry.Add(v.control.Commands()...)
 		v.registry.Add(v.jobCommands()...)
+		v.registry.Add(v.exports.Commands()...)
+		v.registry.Add(v.nbd.Commands()...)
 	}
 	v.registry.AddEvents(control.Events()...)
 	v.registry.AddEvents(job.Events()...)
+	v.registry.AddEvents(export.Events()...)
 	v.registry.AddEvents(runstate.Events()...)
 	v.registry.AddEvents(machine.Events()...)
 	v.makeHuman()

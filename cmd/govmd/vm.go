@@ -15,6 +15,8 @@ import (
 
 	"govmd/internal/block/blockjob"
 	"govmd/internal/block/control"
+	"govmd/internal/block/export"
+	"govmd/internal/block/nbd/server"
 	"govmd/internal/chardev"
 	"govmd/internal/event"
 	"govmd/internal/fd"
@@ -49,6 +51,8 @@ type vm struct {
 	// jobs and those of them that are about images; nil as control is.
 	jobs      *job.Manager
 	blockJobs *blockjob.Manager
+	exports   *export.Set    // with control
+	nbd       *server.Server // with control
 	pidFile   *pidFile
 	logFile   atomic.Pointer[logFile] // of -D or logfile; nil for none
 	logSplit  *splitter
@@ -228,6 +232,7 @@ func (v *vm) close() {
 	if v.monitor != nil {
 		v.closeMonitors()
 	}
+	v.closeExports()
 	if v.machine != nil {
 		_ = v.lane.Do(context.Background(), v.machine.Close)
 	}

@@ -122,7 +122,7 @@ func (r *Registry) resolve(ctx *qmp.Context, cfg *Config) (names *sock.Names, do
 		}
 	}
 	cfg.Backend, cfg.uses = s, u
-	names, closeFD, err := r.takenFD(ctx, s.Addr)
+	names, closeFD, err := r.Names(ctx, s.Addr)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -213,10 +213,10 @@ func (r *Registry) make(cfg Config, names *sock.Names) (backend, error) {
 	return nil, fmt.Errorf("chardev '%s': no such back end", cfg.ID)
 }
 
-// takenFD returns names in which the descriptor that an address may name has been
+// Names returns names in which the descriptor that an address may name has been
 // looked up already. A client's names belong to its session, and the command line
 // has numbers.
-func (r *Registry) takenFD(ctx *qmp.Context, addr sock.Address) (names *sock.Names, done func(), err error) {
+func (r *Registry) Names(ctx *qmp.Context, addr sock.Address) (names *sock.Names, done func(), err error) {
 	f, ok := addr.Branch.(*sock.FD)
 	if !ok {
 		return nil, func() {}, nil

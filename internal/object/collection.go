@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 
 	"govmd/internal/lane"
@@ -210,7 +211,18 @@ func Find[T any](s *Collection, id, what string) (T, error) {
 	}
 	x, ok := o.(T)
 	if !ok {
-		return none, fmt.Errorf("Object with id '%s' is not a %s", id, what)
+		return none, fmt.Errorf("Object with id '%s' is not %s", id, article(what))
 	}
 	return x, nil
+}
+
+// article returns what with its article; there is none before a plural.
+func article(what string) string {
+	switch {
+	case strings.HasSuffix(what, "s"):
+		return what
+	case strings.ContainsRune("aeiou", rune(what[0])):
+		return "an " + what
+	}
+	return "a " + what
 }

@@ -113,10 +113,10 @@ func (c *Control) del(_ *qmp.Context, a *nodeNameArgs) (none qmp.None, err error
 	if err != nil {
 		return none, err
 	}
-	if inDrive(n) {
-		return none, qmp.Errorf("Node %s is in use", a.NodeName)
-	}
 	for _, p := range n.Parents() {
+		if p.ParentNode() == nil && p.Name() == "root" {
+			return none, qmp.Errorf("Node %s is in use", a.NodeName)
+		}
 		if o := p.ParentNode(); o != nil && p.Role()&block.RoleCOW != 0 {
 			return none, qmp.Errorf("Node '%s' is busy: node is used as backing hd of '%s'", a.NodeName, o.Name())
 		}
