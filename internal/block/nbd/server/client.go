@@ -25,8 +25,8 @@ const (
 // client is a connection past the negotiation.
 type client struct {
 	offer      *offer
-	size       int64 // as the client was told
-	conn, raw  net.Conn
+	size       int64    // as the client was told
+	conn, raw  net.Conn // with TLS, and what was accepted
 	structured bool
 	contexts   contexts
 

@@ -200,7 +200,7 @@ func (h *handshake) list(data []byte) error {
 // exportName is the option that has no answer but the export.
 func (h *handshake) exportName(name []byte) error {
 	x := h.server.find(string(name))
-	if x == nil {
+	if x == nil || !h.choose(x) {
 		return fmt.Errorf("export '%.80s' not present", name)
 	}
 	be := binary.BigEndian
@@ -209,17 +209,21 @@ func (h *handshake) exportName(name []byte) error {
 	if h.flags&wire.NoZeroes == 0 {
 		out = append(out, make([]byte, 124)...)
 	}
-	h.choose(x)
 	_, err := h.conn.Write(out)
 	return err
 }
 
-// choose ends the negotiation. Contexts that were set for another export are void.
-func (h *handshake) choose(x *offer) {
+// choose makes the client one of x's, which ends the negotiation; false: x has ended.
+// Contexts that were set for another export are void.
+func (h *handshake) choose(x *offer) bool {
+	if !x.enter(h.raw) {
+		return false
+	}
 	h.offer = x
 	if h.contexts.offer != x || !h.structured {
 		h.contexts = contexts{}
 	}
+	return true
 }
 
 // cut takes n bytes from the beginning of p.
@@ -251,7 +255,7 @@ func (h *handshake) info(o wire.Option, data []byte) error {
 		return h.refuse(o, wire.RepErrInvalid, "option %d (%s) is malformed", o, o)
 	}
 	x := h.server.find(name)
-	if x == nil {
+	if x == nil || o == wire.OptGo && !h.choose(x) {
 		return h.refuse(o, wire.RepErrUnknown, "export '%s' not present", name)
 	}
 	var sendName, sendDescription bool
@@ -286,9 +290,6 @@ func (h *handshake) info(o wire.Option, data []byte) error {
 	what = be.AppendUint16(what, x.transmission(h.structured))
 	if err := h.reply(o, wire.RepInfo, what); err != nil {
 		return err
-	}
-	if o == wire.OptGo {
-		h.choose(x)
 	}
 	return h.reply(o, wire.RepAck)
 }

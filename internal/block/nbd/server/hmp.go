@@ -61,7 +61,7 @@ func humanAddress(text string) (sock.Address, error) {
 	}
 	host, port, err := net.SplitHostPort(strings.TrimPrefix(text, "tcp:"))
 	if err != nil {
-		return sock.Address{}, block.Errorf(block.KindInvalid, "'%s' must be HOST:PORT or unix:PATH", text)
+		return sock.Address{}, block.Errorf(block.KindInvalid, "error parsing address '%s'", text)
 	}
 	return sock.NewInet(host, port), nil
 }

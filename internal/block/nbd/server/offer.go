@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net"
 	"slices"
 	"sync"
 
@@ -55,7 +56,7 @@ type offer struct {
 	depth       bool            // has the context allocation-depth
 
 	mu      sync.Mutex
-	clients map[*client]struct{}
+	clients map[net.Conn]struct{}
 	stopped bool
 	gone    chan struct{} // closed when it is stopped and has no clients
 }
@@ -68,7 +69,7 @@ func (s *Server) newOffer(e *export.Export, branch any) (export.Kind, error) {
 	}
 	x := &offer{
 		server: s, export: e, name: e.Node().Name(), depth: o.AllocationDepth != nil && *o.AllocationDepth,
-		clients: map[*client]struct{}{}, gone: make(chan struct{}),
+		clients: map[net.Conn]struct{}{}, gone: make(chan struct{}),
 	}
 	if o.Name != nil {
 		x.name = *o.Name
@@ -177,7 +178,7 @@ func (x *offer) Stop() <-chan struct{} {
 		close(x.gone)
 	}
 	for c := range x.clients {
-		sock.Shutdown(c.raw)
+		sock.Shutdown(c)
 	}
 	return x.gone
 }
@@ -189,8 +190,8 @@ func (x *offer) Close() {
 	}
 }
 
-// enter makes c a client; false: the export has ended.
-func (x *offer) enter(c *client) bool {
+// enter makes c a client's connection; false: the export has ended.
+func (x *offer) enter(c net.Conn) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if !x.stopped {
@@ -199,7 +200,7 @@ func (x *offer) enter(c *client) bool {
 	return !x.stopped
 }
 
-func (x *offer) leave(c *client) {
+func (x *offer) leave(c net.Conn) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	delete(x.clients, c)

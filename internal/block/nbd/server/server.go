@@ -153,17 +153,15 @@ func (l *listening) serve(conn net.Conn) {
 	_ = conn.SetDeadline(time.Now().Add(handshakeTime))
 	h := &handshake{listening: l, conn: conn, raw: conn}
 	err := h.negotiate()
+	if h.offer != nil {
+		defer h.offer.leave(conn)
+	}
 	traceNegotiated.Emit(h.name(), h.structured, err)
 	if err != nil || h.offer == nil {
 		return
 	}
 	_ = conn.SetDeadline(time.Time{})
-	c := newClient(h)
-	if !h.offer.enter(c) {
-		return // it was removed meanwhile
-	}
-	defer h.offer.leave(c)
-	c.serve()
+	newClient(h).serve()
 }
 
 // all returns the exports, by their names.
