@@ -8,7 +8,7 @@ import (
 
 // Info is a block job as query-block-jobs shows it.
 type Info struct {
-	Type         job.Type       `qmp:"type"`
+	Type         string         `qmp:"type"`
 	Device       string         `qmp:"device"`
 	Len          int64          `qmp:"len"`
 	Offset       int64          `qmp:"offset"`
@@ -27,7 +27,7 @@ type Info struct {
 func (b *Base) Info() Info {
 	j, a := b.job, b.about()
 	return Info{
-		Type: a.Type, Device: a.Device, Len: a.Len, Offset: a.Offset, Speed: a.Speed,
+		Type: string(a.Type), Device: a.Device, Len: a.Len, Offset: a.Offset, Speed: a.Speed,
 		Busy: j.Busy(), Paused: j.PauseCount() > 0, IOStatus: b.IOStatus(), Ready: j.IsReady(), Status: j.Status(),
 		AutoFinalize: j.AutoFinalize(), AutoDismiss: j.AutoDismiss(), Error: j.ErrorText(),
 	}

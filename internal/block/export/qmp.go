@@ -31,11 +31,17 @@ func init() {
 // called from init; Set.Handle makes the type available.
 func AddType[T any](name string) { qmp.AddBranch[T](types, name) }
 
+// typeName is the name of a type of exports.
+type typeName string
+
+// EnumValues implements qmp.Enum.
+func (typeName) EnumValues() []string { return types.Values() }
+
 type info struct {
-	ID           string `qmp:"id"`
-	Type         string `qmp:"type"`
-	NodeName     string `qmp:"node-name"`
-	ShuttingDown bool   `qmp:"shutting-down"`
+	ID           string   `qmp:"id"`
+	Type         typeName `qmp:"type"`
+	NodeName     string   `qmp:"node-name"`
+	ShuttingDown bool     `qmp:"shutting-down"`
 }
 
 func (s *Set) add(_ *qmp.Context, o *Options) (none qmp.None, err error) {
@@ -68,7 +74,7 @@ func (s *Set) del(_ *qmp.Context, a *delArgs) (none qmp.None, err error) {
 func (s *Set) query(*qmp.Context, *qmp.None) ([]info, error) {
 	list := []info{}
 	for _, e := range s.list {
-		list = append(list, info{e.ID, e.Type, e.Node().Name(), e.stopping})
+		list = append(list, info{e.ID, typeName(e.Type), e.Node().Name(), e.stopping})
 	}
 	return list, nil
 }

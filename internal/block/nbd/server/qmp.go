@@ -157,8 +157,8 @@ func (s *Server) stop(*qmp.Context, *qmp.None) (none qmp.None, err error) { retu
 func (s *Server) Commands() []qmp.Command {
 	return []qmp.Command{
 		qmp.NewAsync("nbd-server-start", s.start),
-		qmp.New("nbd-server-add", s.add),
-		qmp.New("nbd-server-remove", s.remove),
+		qmp.New("nbd-server-add", s.add, qmp.Deprecated),
+		qmp.New("nbd-server-remove", s.remove, qmp.Deprecated),
 		qmp.New("nbd-server-stop", s.stop),
 	}
 }
