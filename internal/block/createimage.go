@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 
+	"govmd/internal/option"
 	"govmd/internal/qmp"
 	"govmd/internal/qmp/qjson"
 )
@@ -106,4 +107,23 @@ func create(ctx context.Context, g *Graph, t *Type, opts *qmp.Object, mode qmp.M
 		return err
 	}
 	return t.Create(ctx, g, o.Branch)
+}
+
+// TakeBool removes an option from those of an image to be created, for CreateFixup,
+// and returns its value: option text or typed.
+func TakeBool(o *qmp.Object, name string) (on bool, err error) {
+	v, ok := o.Get(name)
+	if !ok {
+		return false, nil
+	}
+	o.Delete(name)
+	switch v := v.(type) {
+	case bool:
+		return v, nil
+	case string:
+		if on, err := option.ParseBool(v); err == nil {
+			return on, nil
+		}
+	}
+	return false, Errorf(KindInvalid, "Parameter '%s' expects 'on' or 'off'", strings.ReplaceAll(name, "-", "_"))
 }

@@ -263,3 +263,13 @@ func NameOptions(name string) (*qmp.Object, error) {
 	o := &qmp.Object{}
 	return o, addName(o, name)
 }
+
+// NamedOptions returns the options of the node of the protocol that serves a file
+// name: for files that an image names beside its own.
+func NamedOptions(name string) (*Options, error) {
+	o, err := NameOptions(name)
+	if err != nil {
+		return nil, err
+	}
+	return DecodeOptions(o, qmp.JSON)
+}

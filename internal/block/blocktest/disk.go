@@ -47,14 +47,38 @@ func inMemory(format, id string) *qmp.Object {
 	return o
 }
 
+// OpenReadOnly opens the image of that name, as format says, to be read.
+func OpenReadOnly(t testing.TB, format, name string) *Disk {
+	t.Helper()
+	o := &qmp.Object{}
+	o.Add("driver", format)
+	return openWith(t, name, o, block.Settings{ReadOnly: true}, block.PermRead)
+}
+
+// TryOpen returns why the image of that name cannot be opened to be written, nil if it can.
+func TryOpen(format, name string) error {
+	o := &qmp.Object{}
+	o.Add("driver", format)
+	n, err := block.NewGraph(block.Env{}).OpenImage(context.Background(), name, o, qmp.JSON, block.Settings{})
+	if err == nil {
+		n.Unref()
+	}
+	return err
+}
+
 func openDisk(t testing.TB, name string, o *qmp.Object) *Disk {
+	t.Helper()
+	return openWith(t, name, o, block.Settings{Unmap: true, NoFlush: name != ""}, block.PermRead|block.PermWrite|block.PermResize)
+}
+
+func openWith(t testing.TB, name string, o *qmp.Object, set block.Settings, perm block.Perm) *Disk {
 	t.Helper()
 	d := &Disk{Graph: block.NewGraph(block.Env{})}
 	var err error
-	if d.Node, err = d.Graph.OpenImage(context.Background(), name, o, qmp.JSON, block.Settings{Unmap: true, NoFlush: name != ""}); err != nil {
+	if d.Node, err = d.Graph.OpenImage(context.Background(), name, o, qmp.JSON, set); err != nil {
 		t.Fatal(err)
 	}
-	d.Backend = Backend(t, d.Graph, d.Node, block.PermRead|block.PermWrite|block.PermResize)
+	d.Backend = Backend(t, d.Graph, d.Node, perm)
 	d.Queue = d.Backend.NewQueue("test", 8)
 	return d
 }
@@ -178,15 +202,20 @@ func QemuImg(t testing.TB, args ...string) string {
 // Create makes an image with options as -o takes them.
 func Create(t testing.TB, format, name, opts string) {
 	t.Helper()
-	keys := &qmp.Object{}
-	for _, it := range option.Parse(opts, "") {
-		keys.Set(it.Key, it.Value)
-	}
 	g := block.NewGraph(block.Env{})
-	if err := g.CreateImage(context.Background(), format, name, keys, qmp.Keyval); err != nil {
+	if err := TryCreate(g, format, name, opts); err != nil {
 		t.Fatal(err)
 	}
 	if left := g.CloseAll(); len(left) > 0 {
 		t.Fatalf("left open: %v", left)
 	}
+}
+
+// TryCreate is Create for what may fail.
+func TryCreate(g *block.Graph, format, name, opts string) error {
+	keys := &qmp.Object{}
+	for _, it := range option.Parse(opts, "") {
+		keys.Set(it.Key, it.Value)
+	}
+	return g.CreateImage(context.Background(), format, name, keys, qmp.Keyval)
 }

@@ -50,7 +50,7 @@ func qemuIO(t *testing.T, image string, commands ...string) {
 }
 
 // various is what differs between runs, or between where clusters happen to lie.
-var various = regexp.MustCompile(`disk size: .*|"(actual-size|date-n?sec)": \d+|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|in \d+\.\d+ seconds`)
+var various = regexp.MustCompile(`disk size: .*|"(actual-size|date-n?sec)": \d+|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d|in \d+\.\d+ seconds|(?m)^ +cid: \d+$|^ +parent cid: \d+$|"(parent-)?cid": \d+`)
 
 // Each line is run by govmd img and by qemu-img, each in a folder of its own, one
 // after the other; "!" says that only failing and the exit status are the same.
@@ -131,6 +131,27 @@ info -f vpc f.vpc
 compare -f qcow2 -F vpc c.qcow2 f.vpc
 convert -O vpc -o force_size=on c.qcow2 w.vpc
 compare -f qcow2 -F vpc c.qcow2 w.vpc
+create -q -f vmdk v.vmdk 3M
+io v.vmdk write -P 5 1M 64k
+json info --output=json v.vmdk
+info v.vmdk
+check v.vmdk
+map --output=json v.vmdk
+create -q -f vmdk -b v.vmdk -F vmdk t.vmdk
+json info --output=json --backing-chain t.vmdk
+map --output=json t.vmdk
+compare v.vmdk t.vmdk
+!create -q -f vmdk -b c.qcow2 -F qcow2 x.vmdk
+create -f vmdk -o subformat=monolithicFlat f.vmdk 3M
+info f.vmdk
+convert -n -O vmdk c.qcow2 f.vmdk
+compare c.qcow2 f.vmdk
+convert -O vmdk -o subformat=monolithicFlat c.qcow2 g.vmdk
+compare c.qcow2 g.vmdk
+convert -O vmdk c.qcow2 w.vmdk
+compare c.qcow2 w.vmdk
+!create -f vmdk -o subformat=zork x.vmdk 1M
+!create -f vmdk -b v.vmdk -F vmdk -o subformat=monolithicFlat x.vmdk
 !create -f zork x 1M
 !create -f qcow2 x
 !create -f raw x 1z

@@ -10,6 +10,7 @@ const (
 	Absent Kind = iota // not in the image: it reads as the backing file does, or as zeroes
 	Zero               // zeroes, whatever is behind it
 	Data               // in a file
+	Packed             // in a file, compressed: the Mapper is an Unpacker
 )
 
 // Place is where N bytes of a disk are.
@@ -22,7 +23,7 @@ type Place struct {
 
 // follows reports whether q goes on where p ends, and alike.
 func (p *Place) follows(q *Place) bool {
-	return p.Kind == q.Kind && p.File == q.File && (p.Kind != Data || p.Off+p.N == q.Off)
+	return p.Kind == q.Kind && (p.Kind != Data || p.File == q.File && p.Off+p.N == q.Off)
 }
 
 // Mapper knows where the bytes of a disk are.
@@ -32,6 +33,12 @@ type Mapper interface {
 	// FindForWrite is Find for bytes that are about to be written: it returns data,
 	// which read as before if they had no place until now.
 	FindForWrite(off, n int64) (Place, error)
+}
+
+// Unpacker is a Mapper that has compressed data, which are only read.
+type Unpacker interface {
+	// Unpack reads v, which Find has said to be packed in p, at off of the disk.
+	Unpack(p Place, off int64, v block.Vec) error
 }
 
 // Preadv reads from a disk; backing is what it shows where it has nothing, nil for zeroes.
@@ -45,6 +52,8 @@ func Preadv(m Mapper, backing *block.Child, off int64, v block.Vec) error {
 		switch {
 		case p.Kind == Data:
 			err = p.File.Preadv(p.Off, part, 0)
+		case p.Kind == Packed:
+			err = m.(Unpacker).Unpack(p, off, part)
 		case p.Kind == Absent && backing != nil:
 			err = backing.Preadv(off, part, 0)
 		default:
@@ -73,12 +82,12 @@ func Pwritev(m Mapper, off int64, v block.Vec, f block.Flags) error {
 	return nil
 }
 
-// PwriteZeroes makes a range of a disk without a backing file read as zeroes. What
-// reads so for not being there is left out.
-func PwriteZeroes(m Mapper, off, n int64, f block.Flags) error {
+// PwriteZeroes makes a range of a disk read as zeroes. What reads so as it is, is left
+// out; backing says that what is absent does not.
+func PwriteZeroes(m Mapper, backing bool, off, n int64, f block.Flags) error {
 	for n > 0 {
 		p, err := m.Find(off, n)
-		if err == nil && p.Kind == Data {
+		if err == nil && (p.Kind == Data || p.Kind == Absent && backing) {
 			p, err = m.FindForWrite(off, p.N)
 			if err == nil {
 				err = p.File.PwriteZeroes(p.Off, p.N, f)
@@ -117,6 +126,8 @@ func BlockStatus(m Mapper, backing bool, off, n int64) (block.Status, error) {
 	case p.Kind == Data:
 		st.Flags = block.StatusAllocated | block.StatusData | block.StatusOffset
 		st.File, st.Offset = p.File.Node(), p.Off
+	case p.Kind == Packed:
+		st.Flags = block.StatusAllocated | block.StatusData | block.StatusCompressed
 	case p.Kind == Zero || !backing:
 		st.Flags = block.StatusAllocated | block.StatusZero
 	}

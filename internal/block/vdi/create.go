@@ -27,19 +27,11 @@ var createKeys = []block.CreateKey{
 
 // fixup turns what -o has into what blockdev-create takes.
 func fixup(o *qmp.Object) error {
-	v, ok := o.Get("static")
-	if !ok {
-		return nil
-	}
-	o.Delete("static")
-	switch v {
-	case "on", "yes", "true", "y", true:
+	static, err := block.TakeBool(o, "static")
+	if static {
 		o.Set("preallocation", "metadata")
-	case "off", "no", "false", "n", false:
-	default:
-		return block.Errorf(block.KindInvalid, "Parameter 'static' expects 'on' or 'off'")
 	}
-	return nil
+	return err
 }
 
 // create makes an image in a file that exists.

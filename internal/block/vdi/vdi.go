@@ -147,7 +147,7 @@ func (d *image) Pwritev(off int64, v block.Vec, f block.Flags) error {
 
 // PwriteZeroes leaves out what reads as zeroes for not being there.
 func (d *image) PwriteZeroes(off, n int64, f block.Flags) error {
-	return maptable.PwriteZeroes(d, off, n, f)
+	return maptable.PwriteZeroes(d, false, off, n, f)
 }
 
 func (d *image) BlockStatus(off, n int64, _ block.StatusFlags) (block.Status, error) {

@@ -23,9 +23,9 @@ type Subformat string
 func (Subformat) EnumValues() []string { return []string{"dynamic", "fixed"} }
 
 var createKeys = []block.CreateKey{
-	{Name: "force_size", Type: "bool", Help: "Force disk size calculation to use the actual size specified, rather than using the nearest CHS-based calculation"},
 	{Name: "size", Type: "size", Help: "Virtual disk size"},
 	{Name: "subformat", Type: "string", Help: "Type of virtual hard disk format. Supported formats are {dynamic (default) | fixed}"},
+	{Name: "force_size", Type: "bool", Help: "Force disk size calculation to use the actual size specified, rather than using the nearest CHS-based calculation"},
 }
 
 // blockSize is that of the images that are made here.
