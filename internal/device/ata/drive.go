@@ -18,11 +18,8 @@ import (
 	"govmd/internal/device/drive"
 )
 
-// SectorSize is that of disks, in bytes; cdSector that of CD-ROMs.
-const (
-	SectorSize = 512
-	cdSector   = 2048
-)
+// SectorSize is that of disks, in bytes; mmc.SectorSize that of CD-ROMs.
+const SectorSize = 512
 
 // MaxChunk is how many bytes a single request moves.
 const MaxChunk = 1 << 20

@@ -1,6 +1,11 @@
 package ata
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+
+	"govmd/internal/device/scsi/mmc"
+	"govmd/internal/device/scsi/sense"
+)
 
 // packetCommand is a command of SPC-3 or MMC-5.
 type packetCommand struct {
@@ -18,21 +23,43 @@ var packetCommands = [256]packetCommand{
 	0x25: {run: (*packetDevice).readCapacity, medium: true},
 	0x28: {run: (*packetDevice).read10, medium: true},
 	0x2b: {run: (*packetDevice).seek, medium: true},
-	0x43: {run: (*packetDevice).readTOC, medium: true},
-	0x46: {run: (*packetDevice).getConfiguration, anyTime: true},
-	0x4a: {run: (*packetDevice).getEvent, anyTime: true},
-	0x51: {run: (*packetDevice).readDiscInformation, medium: true},
-	0x52: {run: (*packetDevice).readTrackInformation, medium: true},
+	0x43: {run: answer(mmc.ReadTOC), medium: true},
+	0x46: {run: answer(mmc.GetConfiguration), anyTime: true},
+	0x4a: {run: answer(mmc.GetEvent), anyTime: true},
+	0x51: {run: answer(mmc.DiscInformation), medium: true},
+	0x52: {run: answer(mmc.TrackInformation), medium: true},
 	0x5a: {run: (*packetDevice).modeSense},
 	0xa8: {run: (*packetDevice).read12, medium: true},
-	0xad: {run: (*packetDevice).readDVDStructure},
+	0xad: {run: answer(mmc.DiscStructure)},
 	0xbb: {run: (*packetDevice).setSpeed},
-	0xbd: {run: (*packetDevice).mechanismStatus},
+	0xbd: {run: answer(mmc.MechanismStatus)},
 	0xb9: {run: (*packetDevice).readCDMSF, medium: true},
 	0xbe: {run: (*packetDevice).readCD, medium: true},
 }
 
-func (c *packetDevice) illegal() { c.fail(senseIllegalRequest, ascInvalidField) }
+// answer is a command of which mmc makes the reply.
+func answer(reply mmc.Reply) func(*packetDevice, []byte) {
+	return func(c *packetDevice, p []byte) {
+		s := c.state()
+		n, refused := reply(&s, c.d.buffer(), p)
+		c.newMedium, c.ejectRequest = s.NewMedium, s.EjectRequest
+		if refused != sense.None {
+			c.fail(refused)
+			return
+		}
+		c.reply(n)
+	}
+}
+
+// state is what mmc needs to know.
+func (c *packetDevice) state() mmc.Drive {
+	return mmc.Drive{
+		Blocks: c.blocks(), Inserted: c.inserted(), Open: c.open, Locked: c.locked,
+		NewMedium: c.newMedium, EjectRequest: c.ejectRequest, Interface: mmc.InterfaceATAPI,
+	}
+}
+
+func (c *packetDevice) illegal() { c.fail(sense.InvalidField) }
 
 // cleared returns the buffer's first n bytes, zero.
 func (c *packetDevice) cleared(n int) []byte {
@@ -44,10 +71,8 @@ func (c *packetDevice) cleared(n int) []byte {
 func (c *packetDevice) testUnitReady([]byte) { c.ok() }
 
 func (c *packetDevice) requestSense(p []byte) {
-	b := c.cleared(18)
-	b[0] = 0x70
-	b[2], b[7], b[12] = c.sense, 10, c.asc
-	c.reply(18, int(p[4]))
+	n := c.sense.PutFixed(c.d.buffer())
+	c.reply(min(n, int(p[4])))
 }
 
 func (c *packetDevice) inquiry(p []byte) {
@@ -68,7 +93,7 @@ func (c *packetDevice) inquiry(p []byte) {
 	pad(b[8:16], "QEMU")
 	pad(b[16:32], c.d.id.model)
 	pad(b[32:36], c.d.id.version)
-	c.reply(36, most)
+	c.reply(min(36, most))
 }
 
 func pad(p []byte, s string) {
@@ -101,7 +126,7 @@ func (c *packetDevice) vitalData(page byte, most int) {
 		return
 	}
 	b[3] = byte(n - 4)
-	c.reply(n, most)
+	c.reply(min(n, most))
 }
 
 func designator(p []byte, code, kind byte, data []byte) int {
@@ -117,11 +142,11 @@ func (c *packetDevice) startStop(p []byte) {
 		return
 	}
 	if !start && !c.open && c.locked {
-		key := byte(senseIllegalRequest)
+		why := sense.RemovalPrevented
 		if c.inserted() {
-			key = senseNotReady
+			why = sense.NotReadyLocked
 		}
-		c.fail(key, ascRemovalPrevented)
+		c.fail(why)
 		return
 	}
 	if open := !start; c.open != open {
@@ -143,8 +168,8 @@ func (c *packetDevice) preventRemoval(p []byte) {
 func (c *packetDevice) readCapacity([]byte) {
 	b := c.cleared(8)
 	binary.BigEndian.PutUint32(b, uint32(c.blocks()-1))
-	binary.BigEndian.PutUint32(b[4:], cdSector)
-	c.reply(8, 8)
+	binary.BigEndian.PutUint32(b[4:], mmc.SectorSize)
+	c.reply(8)
 }
 
 func (c *packetDevice) read10(p []byte) { c.read(be32(p[2:]), int64(be16(p[7:])), 0) }
@@ -152,22 +177,13 @@ func (c *packetDevice) read12(p []byte) { c.read(be32(p[2:]), be32(p[6:]), 0) }
 
 func (c *packetDevice) seek(p []byte) {
 	if be32(p[2:]) >= c.blocks() {
-		c.fail(senseIllegalRequest, ascLBAOutOfRange)
+		c.fail(sense.LBAOutOfRange)
 		return
 	}
 	c.ok()
 }
 
 func (c *packetDevice) setSpeed([]byte) { c.ok() }
-
-func (c *packetDevice) mechanismStatus(p []byte) {
-	b := c.cleared(8)
-	if c.open {
-		b[1] = 1 << 4
-	}
-	b[5] = 1 // slots
-	c.reply(8, be16(p[8:]))
-}
 
 // readCD is READ CD (MMC-5, section 6.19): p[9] says which parts of a frame are wanted.
 func (c *packetDevice) readCD(p []byte) {
@@ -177,15 +193,13 @@ func (c *packetDevice) readCD(p []byte) {
 
 // readCDMSF is the same with minutes, seconds and frames.
 func (c *packetDevice) readCDMSF(p []byte) {
-	from, to := msfLBA(p[3:]), msfLBA(p[6:])
+	from, to := mmc.LBA(p[3:]), mmc.LBA(p[6:])
 	if from < 0 || to < from {
 		c.illegal()
 		return
 	}
 	c.readFrames(from, to-from, p[9]&0xf8)
 }
-
-func msfLBA(p []byte) int64 { return (int64(p[0])*60+int64(p[1]))*75 + int64(p[2]) - pregap }
 
 func (c *packetDevice) readFrames(lba, n int64, parts byte) {
 	switch parts {
@@ -196,14 +210,11 @@ func (c *packetDevice) readFrames(lba, n int64, parts byte) {
 	case 0xf8, 0x78, 0xb8, 0xa0, 0xb0, 0xe0, 0xf0: // the whole frame, or as good as that
 		c.read(lba, n, 0xf8)
 	default:
-		c.fail(senseIllegalRequest, ascIllegalMode)
+		c.fail(sense.IllegalMode)
 	}
 }
 
-const (
-	frameSize = 2352
-	pregap    = 150 // frames before block 0
-)
+const frameSize = 2352
 
 // frames makes n raw frames of mode 1 (ECMA-130, section 14) at the buffer's start of
 // the sectors at its end, and returns their size. The error correction is left
@@ -213,22 +224,41 @@ func (c *packetDevice) frames(n int) int {
 	data := c.d.cdData(n)
 	for i := range n {
 		f := p[i*frameSize : (i+1)*frameSize]
-		sector := data[i*cdSector : (i+1)*cdSector]
+		sector := data[i*mmc.SectorSize : (i+1)*mmc.SectorSize]
 		copy(f[16:], sector)
-		clear(f[16+cdSector:])
+		clear(f[16+mmc.SectorSize:])
 		f[0], f[11] = 0, 0
 		for j := 1; j <= 10; j++ {
 			f[j] = 0xff
 		}
-		m, s, fr := msf(c.d.task.lba + int64(i))
+		m, s, fr := mmc.MSF(c.d.task.lba + int64(i))
 		f[12], f[13], f[14], f[15] = bcd(m), bcd(s), bcd(fr), 1
 	}
 	return n * frameSize
 }
 
-func msf(lba int64) (m, s, f byte) {
-	lba += pregap
-	return byte(lba / 75 / 60), byte(lba / 75 % 60), byte(lba % 75)
-}
-
 func bcd(v byte) byte { return v/10%10<<4 | v%10 }
+
+// modeSense is MODE SENSE (10) (SPC-3, section 6.10).
+func (c *packetDevice) modeSense(p []byte) {
+	control, page, most := p[2]>>6, p[2]&0x3f, be16(p[7:])
+	if control == 3 {
+		c.fail(sense.SavingUnsupported)
+		return
+	}
+	s := c.state()
+	b := c.cleared(128)
+	n := 8
+	for _, want := range [...]byte{0x01, 0x0e, 0x2a} {
+		if page == want || page == 0x3f {
+			n += mmc.ModePage(&s, b[n:], want, control == 1)
+		}
+	}
+	if n == 8 {
+		c.illegal()
+		return
+	}
+	binary.BigEndian.PutUint16(b, uint16(n-2))
+	b[2] = s.MediumType()
+	c.reply(min(n, most))
+}

@@ -1,28 +1,10 @@
 package ata
 
-import "encoding/binary"
+import (
+	"encoding/binary"
 
-// Sense keys and additional sense codes (SPC-3, section 4.5).
-const (
-	senseNone           = 0x0
-	senseNotReady       = 0x2
-	senseMediumError    = 0x3
-	senseHardwareError  = 0x4
-	senseIllegalRequest = 0x5
-	senseUnitAttention  = 0x6
-
-	ascUnrecoveredRead    = 0x11
-	ascInvalidOpcode      = 0x20
-	ascLBAOutOfRange      = 0x21
-	ascInvalidField       = 0x24
-	ascMediumChanged      = 0x28
-	ascReset              = 0x29
-	ascSavingUnsupported  = 0x39
-	ascIncompatibleFormat = 0x30
-	ascNoMedium           = 0x3a
-	ascInternal           = 0x44
-	ascRemovalPrevented   = 0x53
-	ascIllegalMode        = 0x64
+	"govmd/internal/device/scsi/mmc"
+	"govmd/internal/device/scsi/sense"
 )
 
 const packetSize = 12
@@ -43,8 +25,7 @@ type packetDevice struct {
 	d    *Drive
 	code [packetSize]byte
 
-	sense   byte
-	asc     byte
+	sense   sense.Code // of the last command
 	changed changed
 	open    bool // the tray
 	locked  bool
@@ -55,7 +36,7 @@ type packetDevice struct {
 }
 
 func (c *packetDevice) powerOn() {
-	c.sense, c.asc, c.changed, c.locked = 0, 0, changedNot, false
+	c.sense, c.changed, c.locked = sense.None, changedNot, false
 	c.newMedium, c.ejectRequest = false, false
 }
 
@@ -107,14 +88,14 @@ func (c *packetDevice) packet() {
 	c.d.setBusy()
 	p := &packetCommands[c.code[0]]
 	if p.run == nil {
-		c.fail(senseIllegalRequest, ascInvalidOpcode)
+		c.fail(sense.InvalidOpcode)
 		return
 	}
 	if !p.anyTime && c.attention() {
 		return
 	}
 	if p.medium && !c.ready() {
-		c.fail(senseNotReady, ascNoMedium)
+		c.fail(sense.NoMedium)
 		return
 	}
 	p.run(c, c.code[:])
@@ -128,10 +109,10 @@ func (c *packetDevice) attention() bool {
 	switch c.changed {
 	case changedGone:
 		c.changed = changedNew
-		c.fail(senseNotReady, ascNoMedium)
+		c.fail(sense.NoMedium)
 	case changedNew:
 		c.changed = changedNot
-		c.fail(senseUnitAttention, ascMediumChanged)
+		c.fail(sense.MediumChanged)
 	default:
 		return false
 	}
@@ -148,36 +129,35 @@ func (c *packetDevice) blocks() int64 {
 	if c.open {
 		return 0
 	}
-	return c.d.drive.Length() / cdSector
+	return c.d.drive.Length() / mmc.SectorSize
 }
 
 // ok ends a command well.
 func (c *packetDevice) ok() {
-	c.sense, c.asc = senseNone, 0
+	c.sense = sense.None
 	c.d.regs.Count = reasonCommand | reasonIn
 	c.d.finish()
 }
 
 // fail ends a command with sense data.
-func (c *packetDevice) fail(key, asc byte) {
-	c.sense, c.asc = key, asc
+func (c *packetDevice) fail(code sense.Code) {
+	c.sense = code
 	c.d.regs.Count = reasonCommand | reasonIn
-	bits := key << 4
-	if key == senseIllegalRequest {
+	bits := code.Key << 4
+	if code.Key == sense.KeyIllegalRequest {
 		bits |= ErrorABRT
 	}
 	c.d.fail(bits)
 }
 
-// reply sends the first n bytes of the buffer, as many of them as the host wants.
-func (c *packetDevice) reply(n, most int) {
+// reply sends the first n bytes of the buffer.
+func (c *packetDevice) reply(n int) {
 	d, t := c.d, &c.d.task
-	n = min(n, most)
 	if n <= 0 {
 		c.ok()
 		return
 	}
-	c.sense, c.asc = senseNone, 0
+	c.sense = sense.None
 	t.step, t.pos, t.end = stepReply, 0, n
 	if t.dma {
 		d.startDMA()
@@ -246,7 +226,7 @@ func (c *packetDevice) read(lba, n int64, raw byte) {
 		c.ok()
 		return
 	case lba < 0 || lba+n > c.blocks():
-		c.fail(senseIllegalRequest, ascLBAOutOfRange)
+		c.fail(sense.LBAOutOfRange)
 		return
 	}
 	t.lba, t.left, t.raw = lba, int(n), raw
@@ -270,16 +250,16 @@ func (t *task) cdSectors() int { return min(t.left, cdBatch) }
 func (d *Drive) cdData(n int) []byte {
 	p := d.buffer()
 	if d.task.raw != 0 {
-		return p[len(p)-n*cdSector:]
+		return p[len(p)-n*mmc.SectorSize:]
 	}
-	return p[:n*cdSector]
+	return p[:n*mmc.SectorSize]
 }
 
 // sectorsRead sends what has been read, or the frames of it.
 func (c *packetDevice) sectorsRead() {
 	d, t := c.d, &c.d.task
 	n := t.cdSectors()
-	size := n * cdSector
+	size := n * mmc.SectorSize
 	if t.raw != 0 {
 		size = c.frames(n)
 	}

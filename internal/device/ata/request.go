@@ -3,6 +3,8 @@ package ata
 import (
 	"govmd/internal/block"
 	"govmd/internal/device/drive"
+	"govmd/internal/device/scsi/mmc"
+	"govmd/internal/device/scsi/sense"
 )
 
 // request is what the drive has the block layer do, one thing at a time.
@@ -94,7 +96,7 @@ func (d *Drive) start() {
 			return
 		}
 	case stepCDRead:
-		r.Op, r.Off = block.OpRead, t.lba*cdSector
+		r.Op, r.Off = block.OpRead, t.lba*mmc.SectorSize
 		r.Vec = block.VecOf(d.cdData(t.cdSectors()))
 	default:
 		d.give(r)
@@ -118,7 +120,7 @@ func (t *task) flags() block.Flags {
 // sectorSize is that of the medium.
 func (d *Drive) sectorSize() int {
 	if d.cd != nil {
-		return cdSector
+		return mmc.SectorSize
 	}
 	return SectorSize
 }
@@ -153,7 +155,7 @@ func (d *Drive) gather(r *request) bool {
 func (d *Drive) dmaFault() {
 	d.port.DMAEnd(d, d.task.from, true)
 	if d.cd != nil {
-		d.cd.fail(senseHardwareError, ascInternal)
+		d.cd.fail(sense.InternalFailure)
 		return
 	}
 	d.abort()
@@ -257,9 +259,9 @@ func (d *Drive) mediumError(err error) {
 	}
 	switch {
 	case d.cd != nil && block.Errno(err) == block.ErrNoMedium:
-		d.cd.fail(senseNotReady, ascNoMedium)
+		d.cd.fail(sense.NoMedium)
 	case d.cd != nil:
-		d.cd.fail(senseMediumError, ascUnrecoveredRead)
+		d.cd.fail(sense.UnrecoveredRead)
 	case t.step == stepRead || t.step == stepReadDMA:
 		d.setLBA(t.lba, t.ext)
 		d.fail(ErrorUNC)

@@ -3,6 +3,7 @@ package ata
 import (
 	"fmt"
 
+	"govmd/internal/device/scsi/sense"
 	"govmd/internal/runstate"
 )
 
@@ -60,6 +61,7 @@ type savedCD struct {
 	Packet  [packetSize]byte `cbor:"packet"`
 	Sense   byte             `cbor:"sense"`
 	ASC     byte             `cbor:"asc"`
+	ASCQ    byte             `cbor:"ascq"`
 	Changed uint8            `cbor:"changed"`
 	Open    bool             `cbor:"open"`
 	Locked  bool             `cbor:"locked"`
@@ -88,7 +90,7 @@ func (d *Drive) save() savedDrive {
 		s.Buffer = append(s.Buffer, d.buffer()[:n]...)
 	}
 	if c := d.cd; c != nil {
-		s.CD = &savedCD{c.code, c.sense, c.asc, uint8(c.changed), c.open, c.locked, c.newMedium, c.ejectRequest}
+		s.CD = &savedCD{c.code, c.sense.Key, c.sense.ASC, c.sense.ASCQ, uint8(c.changed), c.open, c.locked, c.newMedium, c.ejectRequest}
 	}
 	return s
 }
@@ -138,7 +140,7 @@ func (d *Drive) load(s *savedDrive) error {
 	d.drive.SetWriteCache(s.Cache)
 	if c := d.cd; c != nil {
 		v := s.CD
-		c.code, c.sense, c.asc, c.changed = v.Packet, v.Sense&15, v.ASC, changed(min(v.Changed, uint8(changedNew)))
+		c.code, c.sense, c.changed = v.Packet, sense.Code{Key: v.Sense & 15, ASC: v.ASC, ASCQ: v.ASCQ}, changed(min(v.Changed, uint8(changedNew)))
 		c.open, c.locked, c.newMedium, c.ejectRequest = v.Open, v.Locked, v.New, v.Eject
 	}
 	d.resume = t.phase == phaseMedium
