@@ -241,8 +241,22 @@ func (b *Backend) RetryParked() {
 
 // CancelParked fails what an error has parked with ErrCancelled: the device is
 // reset or goes.
-func (b *Backend) CancelParked() {
-	for _, r := range b.takeParked() {
+func (b *Backend) CancelParked() { b.CancelParkedIf(func(*Request) bool { return true }) }
+
+// CancelParkedIf does so with those that match, which is called with the list locked.
+func (b *Backend) CancelParkedIf(match func(*Request) bool) {
+	var cancelled, kept fifo
+	b.parkMu.Lock()
+	for r := b.parked.pop(); r != nil; r = b.parked.pop() {
+		if match(r) {
+			cancelled.push(r)
+		} else {
+			kept.push(r)
+		}
+	}
+	b.parked = kept
+	b.parkMu.Unlock()
+	for r := cancelled.pop(); r != nil; r = cancelled.pop() {
 		r.Done(r, ErrCancelled)
 	}
 }

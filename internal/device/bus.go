@@ -63,6 +63,20 @@ func RegisterBus(kind string) {
 	object.Register(object.Type{Name: kind, Parent: "bus", Description: "bus"})
 }
 
+// CountBuses returns how many buses of a kind the machine has.
+func (e *Env) CountBuses(kind string) (n int) {
+	object.Walk(e.Root, func(o object.Object) {
+		if d, ok := o.(Device); ok {
+			for _, bus := range d.Dev().ChildBuses() {
+				if bus.Kind() == kind {
+					n++
+				}
+			}
+		}
+	})
+	return n
+}
+
 // ListProperties implements object.Properter: what is plugged in.
 func (b *Bus) ListProperties() []object.Property {
 	list := []object.Property{object.Getter("realized", "bool", func(*Bus) any { return true }, "")}

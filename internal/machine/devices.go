@@ -16,5 +16,6 @@ import (
 	_ "govmd/internal/device/virtio/console"
 	_ "govmd/internal/device/virtio/pcitransport"
 	_ "govmd/internal/device/virtio/rng"
+	_ "govmd/internal/device/virtio/vscsi"
 	_ "govmd/internal/device/watchdog"
 )

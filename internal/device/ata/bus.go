@@ -5,7 +5,6 @@ import (
 	"sync"
 
 	"govmd/internal/device"
-	"govmd/internal/object"
 )
 
 // BusKind is what the drives plug into: a cable.
@@ -28,26 +27,12 @@ type Cable struct {
 // bus's name is that of the device's ID and n or, without one, "ide." and the
 // number of cables before it.
 func NewCable(b *device.Base, port Port, n, units int) (*Cable, *device.Bus) {
-	c := &Cable{port: port, mu: port.Lock(), units: units, number: cables(b.Env()), index: n}
+	c := &Cable{port: port, mu: port.Lock(), units: units, number: b.Env().CountBuses(BusKind), index: n}
 	name := fmt.Sprintf("ide.%d", c.number)
 	if b.ID() != "" {
 		name = fmt.Sprintf("%s.%d", b.ID(), n)
 	}
 	return c, b.NewBus(BusKind, name, c)
-}
-
-// cables counts those of the machine.
-func cables(env *device.Env) (n int) {
-	object.Walk(env.Root, func(o object.Object) {
-		if d, ok := o.(device.Device); ok {
-			for _, bus := range d.Dev().ChildBuses() {
-				if bus.Kind() == BusKind {
-					n++
-				}
-			}
-		}
-	})
-	return n
 }
 
 // Drive returns the drive of that number, or nil. The mutex is held, or it is called

@@ -168,7 +168,7 @@ func (c *Conf) claim(b *block.Backend, n Needs) error {
 	if b.ReadOnly() && n.CannotRO && !n.ReadOnly {
 		return errors.New("Block node is read-only")
 	}
-	if err := c.SetPerms(b, !n.ReadOnly && !b.ReadOnly(), n); err != nil {
+	if err := c.SetPerms(b, !n.ReadOnly && b.Inserted() && !b.ReadOnly(), n); err != nil {
 		return err
 	}
 	p := b.Policy()
@@ -199,6 +199,17 @@ func (c *Conf) SetPerms(b *block.Backend, write bool, n Needs) error {
 		shared |= block.PermWrite
 	}
 	return b.SetPerms(perm, shared)
+}
+
+// Reclaim says what the device, which writes if it can, does with a medium that has
+// been put into the drive or taken out. It reports whether the medium can be written.
+func (c *Conf) Reclaim(b *block.Backend, n Needs) bool {
+	// Where others do not let the image be written it is write-protected.
+	if b.Inserted() && !b.ReadOnly() && c.SetPerms(b, true, n) == nil {
+		return true
+	}
+	_ = c.SetPerms(b, false, n) // to want less is never refused
+	return false
 }
 
 func choose(v object.OnOffAuto, def bool) bool {

@@ -63,3 +63,35 @@ func (s *Segs) Release() {
 	clear(s.bytes)
 	s.lent, s.bytes, s.n = s.lent[:0], s.bytes[:0], 0
 }
+
+// AppendPart appends n bytes of borrowed memory, from skip on, to a list of pieces.
+func AppendPart(segs [][]byte, list []memory.Borrow, skip, n uint64) [][]byte {
+	for i := range list {
+		p := list[i].Bytes()
+		if skip >= uint64(len(p)) {
+			skip -= uint64(len(p))
+			continue
+		}
+		p = p[skip:]
+		skip = 0
+		if uint64(len(p)) > n {
+			p = p[:n]
+		}
+		if n -= uint64(len(p)); len(p) > 0 {
+			segs = append(segs, p)
+		}
+	}
+	return segs
+}
+
+// keepSegments is how many pieces a list that is not in use remembers room for.
+const keepSegments = 256
+
+// KeepSegments empties a list of pieces for its next use, unless it has become large.
+func KeepSegments(segs [][]byte) [][]byte {
+	if cap(segs) > keepSegments {
+		return nil
+	}
+	clear(segs)
+	return segs[:0]
+}

@@ -162,12 +162,8 @@ func (f *Floppy) RemovableMedium() {}
 func (f *Floppy) MediumResized() {}
 
 // MediumChanged implements block.Device.
-func (f *Floppy) MediumChanged(present bool) {
-	// Where others do not let the image be written the floppy is write-protected.
-	writable := present && !f.backend.ReadOnly() && f.conf.SetPerms(f.backend, true, needs) == nil
-	if !writable {
-		_ = f.conf.SetPerms(f.backend, false, needs) // to want less is never refused
-	}
+func (f *Floppy) MediumChanged(bool) {
+	writable := f.conf.Reclaim(f.backend, needs)
 	c := f.ctl
 	c.mu.Lock()
 	defer c.mu.Unlock()

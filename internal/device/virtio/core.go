@@ -1,12 +1,14 @@
 package virtio
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
 
 	"govmd/internal/device"
 	"govmd/internal/device/virtio/virtq"
+	"govmd/internal/iothread"
 	"govmd/internal/memory"
 	"govmd/internal/runstate"
 	"govmd/internal/worker"
@@ -97,6 +99,21 @@ func (c *Core) Init(info Info) error {
 	c.gone = false
 	c.Defer(run.AddNotifier(runPriority, c.runChanged(run.Running())))
 	return nil
+}
+
+// FindThread returns the worker of the iothread of that ID, which is in use then as
+// long as the device; nil, for a thread of the device's own, when id is "".
+func (c *Core) FindThread(id string) (*worker.Worker, error) {
+	if id == "" {
+		return nil, nil
+	}
+	switch o := c.UseObject(id).(type) {
+	case nil:
+		return nil, fmt.Errorf("Device '%s' not found", id)
+	case *iothread.Thread:
+		return o.Worker(), nil
+	}
+	return nil, errors.New("Invalid parameter type for 'iothread', expected: iothread")
 }
 
 // runChanged returns what follows the run state: while the machine is stopped

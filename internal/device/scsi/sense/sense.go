@@ -24,7 +24,7 @@ var (
 	NoMedium            = Code{KeyNotReady, 0x3a, 0}
 	NotReadyLocked      = Code{KeyNotReady, 0x53, 0}
 	UnrecoveredRead     = Code{KeyMediumError, 0x11, 0}
-	WriteError          = Code{KeyMediumError, 0x0c, 0}
+	IOFailure           = Code{KeyAborted, 0, 6} // of the host, which may go well next time
 	InternalFailure     = Code{KeyHardwareError, 0x44, 0}
 	ParameterListLength = Code{KeyIllegalRequest, 0x1a, 0}
 	InvalidOpcode       = Code{KeyIllegalRequest, 0x20, 0}
@@ -43,7 +43,6 @@ var (
 	LUNsChanged         = Code{KeyUnitAttention, 0x3f, 0x0e}
 	WriteProtected      = Code{KeyDataProtect, 0x27, 0}
 	SpaceAllocation     = Code{KeyDataProtect, 0x27, 7} // the host's disk is full
-	Aborted             = Code{KeyAborted, 0, 0}
 )
 
 // FixedSize is the size of sense data in the fixed format.

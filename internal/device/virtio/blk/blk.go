@@ -9,9 +9,7 @@ import (
 	"govmd/internal/block"
 	"govmd/internal/device/drive"
 	"govmd/internal/device/virtio"
-	"govmd/internal/iothread"
 	"govmd/internal/object"
-	"govmd/internal/worker"
 )
 
 const (
@@ -70,7 +68,7 @@ func (d *Device) Realize() error {
 	if err := d.check(); err != nil {
 		return err
 	}
-	w, err := d.findThread()
+	w, err := d.FindThread(d.ioThread)
 	if err != nil {
 		return err
 	}
@@ -128,20 +126,6 @@ func (d *Device) check() error {
 		return fmt.Errorf("num-queues property (%d) must be at most %d", d.numQueues, maxQueues)
 	}
 	return nil
-}
-
-// findThread returns the iothread's worker, nil for a thread of the device's own.
-func (d *Device) findThread() (*worker.Worker, error) {
-	if d.ioThread == "" {
-		return nil, nil
-	}
-	switch o := d.UseObject(d.ioThread).(type) {
-	case nil:
-		return nil, fmt.Errorf("Device '%s' not found", d.ioThread)
-	case *iothread.Thread:
-		return o.Worker(), nil
-	}
-	return nil, errors.New("Invalid parameter type for 'iothread', expected: iothread")
 }
 
 func (d *Device) features() uint64 {

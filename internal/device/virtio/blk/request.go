@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"govmd/internal/block"
+	"govmd/internal/device/drive"
 	"govmd/internal/device/virtio"
 	"govmd/internal/device/virtio/virtq"
 	"govmd/internal/memory"
@@ -69,14 +70,8 @@ func (p *pool) get() *request {
 	return r
 }
 
-// keepSegments is how many segments a request that is not in use remembers room for.
-const keepSegments = 256
-
 func (p *pool) put(r *request) {
-	clear(r.segs)
-	if r.segs = r.segs[:0]; cap(r.segs) > keepSegments {
-		r.segs = nil
-	}
+	r.segs = drive.KeepSegments(r.segs)
 	r.Vec = block.Vec{}
 	p.mu.Lock()
 	r.next, p.free = p.free, r
@@ -164,22 +159,7 @@ func (r *request) place(op block.Op, sector, n uint64) bool {
 
 // lend makes the request's vector of n bytes of the segments from skip on.
 func (r *request) lend(list []memory.Borrow, skip, n uint64) {
-	r.segs = r.segs[:0]
-	for i := range list {
-		p := list[i].Bytes()
-		if skip >= uint64(len(p)) {
-			skip -= uint64(len(p))
-			continue
-		}
-		p = p[skip:]
-		skip = 0
-		if uint64(len(p)) > n {
-			p = p[:n]
-		}
-		if n -= uint64(len(p)); len(p) > 0 {
-			r.segs = append(r.segs, p)
-		}
-	}
+	r.segs = drive.AppendPart(r.segs[:0], list, skip, n)
 	r.Vec = block.VecFrom(r.segs)
 }
 
