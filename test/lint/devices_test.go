@@ -11,8 +11,9 @@ import (
 
 // elsewhere says where a package is tested that is a part of others' devices.
 var elsewhere = map[string]string{
-	"ata":    "ide",        // the drives of both controllers
-	"virtio": "virtio/rng", // what all virtio devices have in common
+	"ata":    "ide",          // the drives of both controllers
+	"scsi":   "virtio/vscsi", // what its adapter's bus has
+	"virtio": "virtio/rng",   // what all virtio devices have in common
 }
 
 var (

@@ -500,19 +500,26 @@ func TestState(t *testing.T) {
 	})
 }
 
-func FuzzRings(f *testing.F) {
-	ranges := append(virtiotest.HostileRanges(3), devtest.MMIO(virtiotest.MMIOBase+0x50, 4), devtest.MMIO(header, 64))
-	devtest.FuzzIO(f, func(m *devtest.Machine) {
-		r := virtiotest.MMIOOn(m, false, kind)
-		drivetest.New(m, "d0", make([]byte, 64<<10))
-		m.Plug(r.Core.Object().(*Device).ChildBuses()[0], "scsi-hd", "hd0", "drive", "d0")
-		a := &adapter{Rig: r, dev: r.Core.Object().(*Device), rings: r.Start(all|rings, 3)}
-		a.command(lun(0, 0), testReady)
-		for range 3 {
-			a.add(lun(0, 0), read8, virtiotest.In(data, 4096))
-		}
-	}, ranges...)
+// hostile makes an adapter with a disk, of which requests are there for a fuzz test to
+// damage.
+func hostile(m *devtest.Machine) {
+	r := virtiotest.MMIOOn(m, false, kind)
+	drivetest.New(m, "d0", make([]byte, 64<<10))
+	bus := r.Core.Object().(*Device).ChildBuses()[0]
+	m.Plug(bus, "scsi-hd", "hd0", "drive", "d0")
+	m.Plug(bus, "scsi-cd", "cd0")
+	a := &adapter{Rig: r, dev: r.Core.Object().(*Device), rings: r.Start(all|rings, 3)}
+	a.powerOn()
+	for range 3 {
+		a.add(lun(0, 0), read8, virtiotest.In(data, 4096))
+	}
 }
+
+var hostileRanges = append(virtiotest.HostileRanges(3), devtest.MMIO(virtiotest.MMIOBase+0x50, 4), devtest.MMIO(header, 64))
+
+func FuzzRings(f *testing.F) { devtest.FuzzIO(f, hostile, hostileRanges...) }
+
+func FuzzState(f *testing.F) { devtest.FuzzState(f, hostile, hostileRanges...) }
 
 // reads returns what reads 4 KiB.
 func reads(tb testing.TB) func() {
