@@ -20,9 +20,9 @@ var (
 
 func TestMain(m *testing.M) { os.Exit(vmtest.RunWithGuest(m, &kernel, &guestPath)) }
 
-// cpu is the host's model without XSAVE: in the emulated nested host KVM and the
-// processor disagree on the size of the extended state, under QEMU too, and a
-// guest that believes them overwrites its own memory.
+// cpu is the host's model without XSAVE: the nested host's emulated processor does
+// not tell KVM of a guest's XSETBV, so that KVM and the guest disagree on the size
+// of the extended state, under QEMU too (CONTRIBUTING.md).
 const cpu = "host,-xsave"
 
 // start boots the stock kernel on two vCPUs. words are added to its command line.
