@@ -118,7 +118,6 @@ func (v *vm) defaults(info *machine.Info) error {
 			Props: []machine.PropSetting{{Name: "chardev", Text: s.debugCon}},
 		})
 	}
-	s.cfg.FirmwareSerial = s.nographic
 	if s.noDefaults || info.Alias != "pc" {
 		return nil
 	}

@@ -77,6 +77,7 @@ func init() {
 		{"no-user-config", "", "no configuration files: there are none", flag(func(*setup) {})},
 		{"nographic", "", "no display, the first serial port on the terminal: C-a x ends, C-a h helps", flag(func(s *setup) {
 			s.nographic, s.display = true, "none"
+			s.setMachine("graphics", "off")
 		})},
 		{"display", "none", "display: not there yet", word(func(s *setup) *string { return &s.display }, "none")},
 		{"vga", "none", "display adapter: not there yet", word(func(s *setup) *string { return &s.vga }, "none")},

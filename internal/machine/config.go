@@ -47,8 +47,6 @@ type Config struct {
 	Serial [4]string
 	// DebugCon is the character device of the debug console, or "".
 	DebugCon string
-	// FirmwareSerial has firmware and boot loaders show their console on COM1.
-	FirmwareSerial bool
 
 	SMBIOS [][]smbios.Pair // one list for each -smbios
 	FwCfg  []FwCfgItem

@@ -87,7 +87,8 @@ func (m *Machine) describe(f *fwcfg.Device, l layout) error {
 		f.Add(fwcfg.KeyUUID, id[:])
 	}
 	f.AddUint64(fwcfg.KeyRAMSize, m.RAM)
-	f.AddUint16(fwcfg.KeyNoGraphic, boolWord(m.FirmwareSerial))
+	graphics := m.Board.common().graphics
+	f.AddUint16(fwcfg.KeyNoGraphic, boolWord(!graphics))
 	f.AddUint16(fwcfg.KeyCPUs, uint16(m.SMP.CPUs))
 	limit := int(m.topology().MaxAPICID()) + 1
 	f.AddUint16(fwcfg.KeyMaxCPUs, uint16(limit))
@@ -101,7 +102,8 @@ func (m *Machine) describe(f *fwcfg.Device, l layout) error {
 	if err := f.AddFile(fwcfg.FileE820, l.firmwareMap().Encode()); err != nil {
 		return err
 	}
-	if m.FirmwareSerial && m.Config.Serial[0] != "" {
+	if !graphics && m.Config.Serial[0] != "" {
+		// Firmware and boot loaders show their console on COM1.
 		if err := f.AddFile(fwcfg.FileSerialConsole, binary.LittleEndian.AppendUint16(nil, 0x3f8)); err != nil {
 			return err
 		}

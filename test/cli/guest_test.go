@@ -248,3 +248,20 @@ func TestKVMSpinningGuest(t *testing.T) {
 	vm.Execute("quit", nil, nil)
 	vm.ExpectExit(0)
 }
+
+// Idle vCPUs that keep their CPUs can be stopped as others can.
+func TestKVMIdleKeepsCPU(t *testing.T) {
+	vm := boot(t, vmtest.NewROM().Print("idle\n").Halt(), "-smp", "2", "-overcommit", "cpu-pm=on")
+	for range 2 {
+		vm.Execute("cont", nil, nil)
+		vm.Expect("idle\n")
+		vm.Execute("stop", nil, nil)
+		vm.ExpectEvent("STOP")
+		if s := vm.Status(); s != "paused" {
+			t.Errorf("status is %q", s)
+		}
+		vm.Execute("system_reset", nil, nil)
+	}
+	vm.Execute("quit", nil, nil)
+	vm.ExpectExit(0)
+}

@@ -103,6 +103,9 @@ func (r *ROM) Label(name string) *ROM {
 	return r
 }
 
+// Offset returns where in the ROM a label is.
+func (r *ROM) Offset(label string) int { return r.labels[label] }
+
 func (r *ROM) displace(label string) *ROM {
 	r.jumps = append(r.jumps, romJump{len(r.code), label})
 	return r.emit(0, 0)

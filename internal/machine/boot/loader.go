@@ -94,7 +94,8 @@ func (l *Loader) Plan(img *Image) (*Plan, error) {
 	case l.DataLen > 0:
 		b := make([]byte, 8)
 		if l.DataBE {
-			binary.BigEndian.PutUint64(b, l.Data<<(8*(8-l.DataLen)))
+			// As in QEMU: the first bytes of a number of 64 bits, whatever data-len is.
+			binary.BigEndian.PutUint64(b, l.Data)
 		} else {
 			le.PutUint64(b, l.Data)
 		}
@@ -107,20 +108,37 @@ func (l *Loader) Plan(img *Image) (*Plan, error) {
 	return p, nil
 }
 
-// file is an ELF image in its pieces, unless it is to be taken raw, or any
-// other file as it is at Addr.
+// uImageMagic begins a U-Boot image.
+const uImageMagic = "\x27\x05\x19\x56"
+
+// file is an ELF image or an Intel HEX file in its pieces, unless it is to be taken
+// raw, or any other file as it is at Addr.
 func (l *Loader) file(img *Image) ([]Segment, uint64, error) {
 	if img.Size >= 16 && !l.ForceRaw {
 		head, err := img.read(0, 4)
 		if err != nil {
 			return nil, 0, err
 		}
-		if string(head) == elfMagic {
+		switch string(head) {
+		case elfMagic:
 			elf, err := parseELF(img)
 			if err != nil {
 				return nil, 0, err
 			}
 			return elf.segments(img), elf.entry, nil
+		case uImageMagic:
+			return nil, 0, img.bad("U-Boot images are not supported; force-raw=on loads it as it is")
+		}
+		isHex, err := looksLikeHex(img)
+		if err != nil {
+			return nil, 0, err
+		}
+		if isHex {
+			h, err := parseHex(img)
+			if err != nil {
+				return nil, 0, err
+			}
+			return h.segments, h.entry, nil
 		}
 	}
 	if l.Addr+uint64(img.Size) < l.Addr || l.Addr+uint64(img.Size) > maxPhysical {

@@ -112,7 +112,8 @@ func TestLoaderDevice(t *testing.T) {
 		pc     uint64    // 0: none
 	}{
 		{"data=0x11223344,data-len=3,addr=0x100", nil, []Segment{{Addr: 0x100, Size: 3, Data: []byte{0x44, 0x33, 0x22}}}, 0},
-		{"data=0x112233,data-len=4,data-be=on,addr=1", nil, []Segment{{Addr: 1, Size: 4, Data: []byte{0, 0x11, 0x22, 0x33}}}, 0},
+		{"data=0x112233,data-len=8,data-be=on,addr=1", nil, []Segment{{Addr: 1, Size: 8, Data: []byte{0, 0, 0, 0, 0, 0x11, 0x22, 0x33}}}, 0},
+		{"data=0x1122334455667788,data-len=3,data-be=on,addr=1", nil, []Segment{{Addr: 1, Size: 3, Data: []byte{0x11, 0x22, 0x33}}}, 0},
 		{"data-len=8,addr=1", nil, []Segment{{Addr: 1, Size: 8, Data: make([]byte, 8)}}, 0},
 		{"file=x,addr=0x2000", text, []Segment{{Addr: 0x2000, Size: 25}}, 0},
 		{"file=x,addr=0x2000,cpu-num=1", text, []Segment{{Addr: 0x2000, Size: 25}}, 0x2000},
