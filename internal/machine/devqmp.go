@@ -1,6 +1,15 @@
 package machine
 
-import "govmd/internal/qmp"
+import (
+	"io"
+
+	"govmd/internal/qmp"
+)
+
+var (
+	errNoBalloon      = qmp.DeviceNotActive("balloon")
+	errNoGenerationID = qmp.Errorf("VM Generation ID device not found")
+)
 
 type balloonInfo struct {
 	Actual int64 `qmp:"actual"`
@@ -19,13 +28,21 @@ type generationID struct {
 func absentCommands() []qmp.Command {
 	return []qmp.Command{
 		qmp.New("query-balloon", func(*qmp.Context, *qmp.None) (balloonInfo, error) {
-			return balloonInfo{}, qmp.DeviceNotActive("balloon")
+			return balloonInfo{}, errNoBalloon
 		}),
 		qmp.New("balloon", func(*qmp.Context, *balloonArgs) (qmp.None, error) {
-			return qmp.None{}, qmp.DeviceNotActive("balloon")
+			return qmp.None{}, errNoBalloon
 		}),
 		qmp.New("query-vm-generation-id", func(*qmp.Context, *qmp.None) (generationID, error) {
-			return generationID{}, qmp.Errorf("VM Generation ID device not found")
+			return generationID{}, errNoGenerationID
 		}),
 	}
 }
+
+func absentHumanCommands() []qmp.HumanCommand {
+	return []qmp.HumanCommand{{
+		Name: "balloon", Args: "value:M", Params: "target", Help: "request VM to change its memory allocation (in MB)", Run: noBalloon,
+	}}
+}
+
+func noBalloon(*qmp.Context, qmp.HumanArgs, io.Writer) error { return errNoBalloon }

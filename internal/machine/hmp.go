@@ -14,7 +14,7 @@ import (
 // HumanCommands returns the human monitor's commands about vCPUs, guest memory and
 // ports.
 func (m *Machine) HumanCommands() []qmp.HumanCommand {
-	return append(append(m.memoryHumanCommands(), m.Env.Input.HumanCommands()...),
+	return append(slices.Concat(m.memoryHumanCommands(), m.Env.Input.HumanCommands(), m.bootHumanCommands(), absentHumanCommands()),
 		qmp.HumanCommand{
 			Name: "nmi", Help: "inject an NMI", NoLane: true,
 			Run: func(ctx *qmp.Context, _ qmp.HumanArgs, _ io.Writer) error {
@@ -47,7 +47,7 @@ func (m *Machine) InfoCommands() []qmp.HumanCommand {
 	if a, ok := m.Accel.(*accel.KVM); ok {
 		slot = a.MapsSection
 	}
-	return slices.Concat(m.memoryInfoCommands(), m.cpuInfoCommands(), m.boardInfoCommands(), m.Env.Input.InfoCommands(),
+	return slices.Concat(m.memoryInfoCommands(), m.cpuInfoCommands(), m.boardInfoCommands(), m.pagingInfoCommands(), m.Env.Input.InfoCommands(),
 		m.Env.Memory.InfoCommands(slot), m.Env.InfoCommands(func() []*device.Bus { return m.buses }))
 }
 

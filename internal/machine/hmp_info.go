@@ -56,6 +56,12 @@ func (m *Machine) boardInfoCommands() []qmp.HumanCommand {
 		info("pic", "show PIC state", func(out io.Writer) error {
 			return m.eachPIC(func(p picPrinter) error { return p.PrintPIC(out) })
 		}),
+		{Name: "roms", Help: "show roms", Run: m.infoROMs},
+		{Name: "balloon", Help: "show balloon information", Run: noBalloon},
+		{
+			Name: "vm-generation-id", Help: "Show Virtual Machine Generation ID",
+			Run: func(*qmp.Context, qmp.HumanArgs, io.Writer) error { return errNoGenerationID },
+		},
 		{
 			Name: "lapic", Args: "apic-id:i?", Params: "[apic-id]", NoLane: true, Run: m.infoLAPIC,
 			Help: "show local apic state (apic-id: local apic to read, default is which of current CPU)",

@@ -60,13 +60,19 @@ func (m *Machine) memoryHumanCommands() []qmp.HumanCommand {
 		{
 			Name: "gpa2hva", Args: "addr:l", Params: "addr", Help: "print the host virtual address corresponding to a guest physical address", NoLane: true,
 			Run: func(_ *qmp.Context, a qmp.HumanArgs, out io.Writer) error {
-				return m.hostAddress(out, uint64(a.Int("addr", 0)))
+				return m.hostAddress(out, uint64(a.Int("addr", 0)), "virtual")
+			},
+		},
+		{
+			Name: "gpa2hpa", Args: "addr:l", Params: "addr", Help: "print the host physical address corresponding to a guest physical address", NoLane: true,
+			Run: func(_ *qmp.Context, a qmp.HumanArgs, out io.Writer) error {
+				return m.hostAddress(out, uint64(a.Int("addr", 0)), "physical")
 			},
 		},
 		{
 			Name: "gva2hva", Args: "addr:l", Params: "addr", Help: "print the host virtual address corresponding to a guest virtual address", NoLane: true,
 			Run: func(ctx *qmp.Context, a qmp.HumanArgs, out io.Writer) error {
-				return m.translate(ctx, a, out, func(phys uint64) error { return m.hostAddress(out, phys) })
+				return m.translate(ctx, a, out, func(phys uint64) error { return m.hostAddress(out, phys, "virtual") })
 			},
 		},
 		{
@@ -253,8 +259,9 @@ func (m *Machine) humanSum(ctx *qmp.Context, a qmp.HumanArgs, out io.Writer) err
 	return err
 }
 
-// hostAddress says where guest memory is in this process.
-func (m *Machine) hostAddress(out io.Writer, addr uint64) error {
+// hostAddress says where the host has guest memory: the "virtual" address in this
+// process or the "physical" one.
+func (m *Machine) hostAddress(out io.Writer, addr uint64, kind string) error {
 	s, ok := m.mem.Lookup(addr)
 	var err error
 	switch {
@@ -263,8 +270,13 @@ func (m *Machine) hostAddress(out io.Writer, addr uint64) error {
 	case s.Block == nil:
 		_, err = fmt.Fprintf(out, "Memory at address 0x%x is not RAM\n", addr)
 	default:
-		_, err = fmt.Fprintf(out, "Host virtual address for 0x%x (%s) is 0x%x\n",
-			addr, s.Block.Name(), uint64(s.Block.HostAddr())+s.Offset+(addr-s.Addr))
+		at := uint64(s.Block.HostAddr()) + s.Offset + (addr - s.Addr)
+		if kind == "physical" {
+			if at, err = hostPhysical(at); err != nil {
+				return err
+			}
+		}
+		_, err = fmt.Fprintf(out, "Host %s address for 0x%x (%s) is 0x%x\n", kind, addr, s.Block.Name(), at)
 	}
 	return err
 }

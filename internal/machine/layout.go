@@ -2,6 +2,7 @@ package machine
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"govmd/internal/machine/accel"
 	"govmd/internal/machine/boot"
@@ -78,6 +79,12 @@ func (l *layout) firmwareMap() boot.MemoryMap {
 	return m
 }
 
+// romImage is a file in the guest's ROM.
+type romImage struct {
+	name string
+	size uint64
+}
+
 // loadFirmware maps the board's firmware in the given container: at the end of
 // 4 GiB, and the last of it below 1 MiB too, where real mode reaches it.
 func (m *Machine) loadFirmware(in *memory.Region, name string) error {
@@ -103,6 +110,7 @@ func (m *Machine) loadFirmware(in *memory.Region, name string) error {
 	if err := rom.Write(0, image); err != nil {
 		return err
 	}
+	m.romImage = romImage{filepath.Base(path), size}
 	sys := m.Env.Memory
 	region := sys.NewROM("pc.bios", rom, 0, size)
 	isa := min(size, isaBIOSMax)

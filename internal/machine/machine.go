@@ -15,6 +15,7 @@ import (
 	"govmd/internal/chardev"
 	"govmd/internal/clock"
 	"govmd/internal/device"
+	"govmd/internal/device/fwcfg"
 	"govmd/internal/device/rtc"
 	"govmd/internal/display/input"
 	"govmd/internal/machine/accel"
@@ -46,6 +47,8 @@ type Machine struct {
 	ended       chan runstate.Cause
 	buses       []*device.Bus // those that no device provides
 	loaders     []*boot.Plan
+	fwcfg       *fwcfg.Device    // nil on a board without
+	romImage    romImage         // the board's firmware; none where the size is 0
 	usedGlobals map[int]bool     // by index
 	queries     sync.WaitGroup   // answers to query-cpus that are on their way
 	current     map[uint64]int64 // the vCPU that a monitor session has chosen; on the lane

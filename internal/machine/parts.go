@@ -18,7 +18,8 @@ func (m *Machine) plugFwCfg() (*fwcfg.Device, error) {
 	if err != nil {
 		return nil, err
 	}
-	return d.(*fwcfg.Device), m.plugNamed("fw_cfg", nil, d)
+	m.fwcfg = d.(*fwcfg.Device)
+	return m.fwcfg, m.plugNamed("fw_cfg", nil, d)
 }
 
 // plugRTC plugs the clock, set as -rtc says; onAlarm may be nil.

@@ -128,8 +128,11 @@ func TestDirectory(t *testing.T) {
 	if got := read(m, 0x21, 5); string(got) != "other" {
 		t.Errorf("changed file %q", got)
 	}
-	if !d.HasFile("etc/a") || d.HasFile("etc/c") {
-		t.Error("HasFile is wrong")
+	if size, ok := d.FileSize("etc/a"); size != 5 || !ok {
+		t.Errorf("a file of %d bytes, %v", size, ok)
+	}
+	if _, ok := d.FileSize("etc/c"); ok {
+		t.Error("there is a file that nobody added")
 	}
 }
 

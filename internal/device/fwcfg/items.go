@@ -83,16 +83,17 @@ func (d *Device) SetFile(name string, data []byte) error {
 	return d.AddFile(name, data)
 }
 
-// HasFile reports whether there is a file of that name.
-func (d *Device) HasFile(name string) bool {
+// FileSize returns the size of the file of that name, 0 for one that has not been built
+// yet; ok is false where there is none.
+func (d *Device) FileSize(name string) (size int, ok bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, f := range d.files {
 		if f.name == name {
-			return true
+			return len(f.data), true
 		}
 	}
-	return false
+	return 0, false
 }
 
 // UserWarning returns what to tell a user who adds a file of that name, or "".
