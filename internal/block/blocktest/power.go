@@ -137,11 +137,15 @@ func Hostile(t *testing.T, format string, image []byte) {
 	defer remove()
 	mem.SetBytes(image)
 	g := block.NewGraph(block.Env{})
-	n, err := g.OpenImage(context.Background(), "", inMemory(format, t.Name()), qmp.JSON, block.Settings{Unmap: true})
+	n, err := g.OpenImage(context.Background(), "", inMemory(format, t.Name()), qmp.JSON, block.Settings{Unmap: true, AutoReadOnly: true})
 	if err != nil {
 		return
 	}
-	b := Backend(t, g, n, block.PermRead|block.PermWrite|block.PermResize)
+	perm := block.PermRead
+	if !n.ReadOnly() {
+		perm |= block.PermWrite | block.PermResize
+	}
+	b := Backend(t, g, n, perm)
 	c, size := b.Root(), n.Length()
 	p := make([]byte, 70000)
 	for _, off := range []int64{0, 30000, size / 2, size - 512} {
@@ -164,11 +168,22 @@ func Hostile(t *testing.T, format string, image []byte) {
 // OpenError returns why an image is refused, nil when it is not.
 func OpenError(t testing.TB, format string, image []byte) error {
 	t.Helper()
+	return openError(t, format, image, block.Settings{})
+}
+
+// OpenErrorReadOnly is OpenError for an image that is to be read.
+func OpenErrorReadOnly(t testing.TB, format string, image []byte) error {
+	t.Helper()
+	return openError(t, format, image, block.Settings{ReadOnly: true})
+}
+
+func openError(t testing.TB, format string, image []byte, set block.Settings) error {
+	t.Helper()
 	mem, remove := NewMem(t.Name())
 	defer remove()
 	mem.SetBytes(image)
 	g := block.NewGraph(block.Env{})
-	n, err := g.OpenImage(context.Background(), "", inMemory(format, t.Name()), qmp.JSON, block.Settings{})
+	n, err := g.OpenImage(context.Background(), "", inMemory(format, t.Name()), qmp.JSON, set)
 	if err == nil {
 		n.Unref()
 	}

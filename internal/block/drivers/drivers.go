@@ -10,6 +10,7 @@ import (
 	_ "govmd/internal/block/qcow2"
 	_ "govmd/internal/block/raw"
 	_ "govmd/internal/block/vdi"
+	_ "govmd/internal/block/vhdx"
 	_ "govmd/internal/block/vmdk"
 	_ "govmd/internal/block/vpc"
 )

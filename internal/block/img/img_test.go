@@ -152,6 +152,14 @@ convert -O vmdk c.qcow2 w.vmdk
 compare c.qcow2 w.vmdk
 !create -f vmdk -o subformat=zork x.vmdk 1M
 !create -f vmdk -b v.vmdk -F vmdk -o subformat=monolithicFlat x.vmdk
+!create -f vhdx x.vhdx foo
+qemu create -q -f vhdx -o block_size=1M v.vhdx 3M
+qemu convert -O vhdx -o block_size=1M c.qcow2 v.vhdx
+json info --output=json v.vhdx
+info v.vhdx
+check v.vhdx
+convert -O qcow2 v.vhdx w.qcow2
+compare -f vhdx -F qcow2 v.vhdx w.qcow2
 !create -f zork x 1M
 !create -f qcow2 x
 !create -f raw x 1z
@@ -183,6 +191,10 @@ func TestAgainstQEMU(t *testing.T) {
 			switch {
 			case words[0] == "io":
 				qemuIO(t, words[1], strings.Join(words[2:], " "))
+			case words[0] == "qemu": // makes what is not made here
+				if got := theirs(t, words[1:]...); got.code != 0 {
+					t.Fatalf("%s: %s", line, got.errs)
+				}
 			case k == 0:
 				got[k] = ours(words...)
 			default:
