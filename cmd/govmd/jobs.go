@@ -5,6 +5,7 @@ import (
 
 	"govmd/internal/block"
 	"govmd/internal/block/blockjob"
+	"govmd/internal/block/blockjob/commit"
 	"govmd/internal/block/blockjob/stream"
 	"govmd/internal/job"
 	"govmd/internal/qmp"
@@ -19,7 +20,7 @@ func (v *vm) makeJobs(g *block.Graph) *blockjob.Manager {
 
 // jobCommands are the commands that make jobs and those that steer them.
 func (v *vm) jobCommands() []qmp.Command {
-	return slices.Concat(v.jobs.Commands(), v.blockJobs.Commands(), stream.Commands(v.control))
+	return slices.Concat(v.jobs.Commands(), v.blockJobs.Commands(), stream.Commands(v.control), commit.Commands(v.control))
 }
 
 // closeJobs cancels all jobs and waits for their workers. On the lane.

@@ -37,7 +37,7 @@ type Child struct {
 	perm     Perm                 // guarded by graph.mu
 	shared   Perm
 	quiesced bool // the parent has been told to drain because of the node
-	frozen   int  // link must not be changed: a job depends on it
+	frozen   int  // by so many FreezeChain: a job depends on it
 }
 
 // Node returns the node at the end of the edge.
@@ -69,15 +69,6 @@ func (c *Child) Perms() (perm, shared Perm) {
 	defer c.graph.mu.Unlock()
 	return c.perm, c.shared
 }
-
-// Freeze keeps the edge as it is until Thaw: changing the chain is refused.
-func (c *Child) Freeze() { c.frozen++ }
-
-// Thaw ends what Freeze began.
-func (c *Child) Thaw() { c.frozen-- }
-
-// Frozen reports whether the edge must not change.
-func (c *Child) Frozen() bool { return c.frozen > 0 }
 
 // Preadv reads at off. The range may exceed the image, which reads as zeroes there.
 func (c *Child) Preadv(off int64, v Vec, f Flags) error { return c.Node().preadv(off, v, f) }

@@ -50,24 +50,34 @@ func (n *Node) copyingUp(off, size int64, read func() error) error {
 	return read()
 }
 
+// copyUp copies to the node what it has of the chain: size bytes, none of which is
+// allocated here, or as many of them as a buffer holds.
 func (n *Node) copyUp(off, size, unit int64) error {
 	size = min(size, max(bounceSize, unit))
+	defer n.gen.Add(1)
+	if n.zeroesBehind(off, size) {
+		return n.zeroPieces(off, size, Unchanged)
+	}
 	b := GetBuffer(int(size))
 	defer b.Release()
 	v := VecOf(b.B)
 	if err := n.readPadded(off, v, 0); err != nil {
 		return err
 	}
-	z, can := n.drv.(Zeroer)
-	err := error(ErrUnsupp)
-	if can && v.IsZero() {
-		err = z.PwriteZeroes(off, size, Unchanged&n.lim.ZeroFlags)
+	if v.IsZero() {
+		return n.zeroPieces(off, size, Unchanged)
 	}
-	if err == ErrUnsupp {
-		err = n.bounceOrWrite(off, v)
+	return n.bounceOrWrite(off, v)
+}
+
+// zeroesBehind reports whether the chain is known to read as zeroes there.
+func (n *Node) zeroesBehind(off, size int64) bool {
+	next := n.BackingChainNext()
+	if next == nil {
+		return true
 	}
-	n.gen.Add(1)
-	return err
+	st, _, err := next.BlockStatusAbove(nil, off, size, StatusZero)
+	return err == nil && st.N == size && (st.Flags&StatusZero != 0 || st.Flags&StatusAllocated == 0)
 }
 
 func (n *Node) bounceOrWrite(off int64, v Vec) error {

@@ -111,6 +111,13 @@ func (n *Node) childPerm(c *Child, role Role, perm, shared Perm) (Perm, Perm) {
 	return perm, shared
 }
 
+// Wanted returns what all users of the node do to it.
+func (n *Node) Wanted() Perm {
+	n.graph.mu.Lock()
+	defer n.graph.mu.Unlock()
+	return n.perm
+}
+
 func permConflict(n *Node, user, other *Child, bad Perm) error {
 	return Errorf(KindInUse, "Permission conflict on node '%s': permissions '%s' are both required by %s (uses node '%s' as '%s' child) and unshared by %s (uses node '%s' as '%s' child).",
 		n.name, bad, user.parent.ParentName(), n.name, user.name, other.parent.ParentName(), n.name, other.name)

@@ -59,6 +59,14 @@ func (j *Job) PausePoint() error {
 	return j.stopped()
 }
 
+// MustPause reports whether PausePoint would wait, or fail: a worker with requests
+// under way waits for them first. Any goroutine.
+func (j *Job) MustPause() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.pauses > 0 || j.ctx.Err() != nil
+}
+
 func (j *Job) stopped() error {
 	if j.ctx.Err() != nil {
 		return ErrCancelled

@@ -34,6 +34,10 @@ func (b *Base) common() *Base { return b }
 // Job returns the job. Any goroutine.
 func (b *Base) Job() *job.Job { return b.job }
 
+// Bind says what the job will be made by, for a driver that has something to undo
+// when it never is. New does it, too.
+func (b *Base) Bind(m *Manager) { b.manager = m }
+
 // Manager returns what the job was made by. Any goroutine.
 func (b *Base) Manager() *Manager { return b.manager }
 
@@ -71,10 +75,13 @@ func (b *Base) Release() {
 // Clean implements job.Cleaner.
 func (b *Base) Clean(*job.Job) { b.Release() }
 
-// Discard takes back New: of a job that could not be made complete.
+// Discard takes back New, of a job that could not be made complete: it does nothing
+// when there is none yet.
 func (b *Base) Discard() {
 	b.Release()
-	b.job.Abandon()
+	if b.job != nil {
+		b.job.Abandon()
+	}
 }
 
 // Yield is where the worker waits: while the job is to pause, and until its speed

@@ -84,6 +84,7 @@ type Options struct {
 // New makes a job whose main node is n, which holds it.
 func (m *Manager) New(d Driver, n *block.Node, o Options) error {
 	b := d.common()
+	b.Bind(m)
 	if o.Speed < 0 {
 		return qmp.InvalidValue("speed", "a non-negative value")
 	}
@@ -109,11 +110,12 @@ func (m *Manager) New(d Driver, n *block.Node, o Options) error {
 	if err != nil {
 		return err
 	}
-	b.job, b.manager = j, m
+	b.job = j
 	b.limit.SetSpeed(uint64(o.Speed))
 	b.reason = "block device is in use by block job: " + string(d.Type())
 	if b.main, err = b.Hold("main node", n, o.Perm, o.Shared); err != nil {
 		b.Discard()
+		b.job = nil
 		return err
 	}
 	return nil

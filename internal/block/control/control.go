@@ -112,6 +112,21 @@ func (c *Control) Medium(name string) (*block.Node, error) {
 	return c.graph.Lookup(name, name)
 }
 
+// Root is Medium for what concerns a disk as a whole: no image and no job may be
+// above it.
+func (c *Control) Root(name string) (*block.Node, error) {
+	n, err := c.Medium(name)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range n.Parents() {
+		if _, stays := p.Parent().(block.Stayer); stays || p.ParentNode() != nil {
+			return nil, qmp.Errorf("Need a root block node")
+		}
+	}
+	return n, nil
+}
+
 // named returns the node of that name.
 func (c *Control) named(name string) (*block.Node, error) {
 	if n := c.graph.Node(name); n != nil {

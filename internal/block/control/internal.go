@@ -118,7 +118,7 @@ type changeBackingArgs struct {
 // changeBacking is change-backing-file: it changes the name that an image has its
 // backing file by, not what it is open on.
 func (c *Control) changeBacking(ctx *qmp.Context, a *changeBackingArgs) (none qmp.None, err error) {
-	top, err := c.Medium(a.Device)
+	top, err := c.Root(a.Device)
 	if err != nil {
 		return none, err
 	}

@@ -117,12 +117,14 @@ func (c *Control) del(_ *qmp.Context, a *nodeNameArgs) (none qmp.None, err error
 		if p.ParentNode() == nil && p.Name() == "root" {
 			return none, qmp.Errorf("Node %s is in use", a.NodeName)
 		}
-		if o := p.ParentNode(); o != nil && p.Role()&block.RoleCOW != 0 {
-			return none, qmp.Errorf("Node '%s' is busy: node is used as backing hd of '%s'", a.NodeName, o.Name())
-		}
 	}
 	if err := n.Blocked(block.OperationDriveDel); err != nil {
 		return none, err
+	}
+	for _, p := range n.Parents() {
+		if o := p.ParentNode(); o != nil && p.Role()&block.RoleCOW != 0 {
+			return none, qmp.Errorf("Node '%s' is busy: node is used as backing hd of '%s'", a.NodeName, o.Name())
+		}
 	}
 	switch {
 	case !n.MonitorOwned():

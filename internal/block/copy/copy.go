@@ -4,7 +4,6 @@ package copy
 
 import (
 	"context"
-	"sync"
 	"sync/atomic"
 
 	"govmd/internal/block"
@@ -28,14 +27,11 @@ type Copy struct {
 	Chunk   int64 // bytes of a piece, 0 for DefaultChunk
 	Workers int   // pieces at once, 0 for DefaultWorkers
 
-	// Between is called before each piece, on the goroutine of Run: it may wait (a
-	// paused job), and ends the copy by an error. It may be nil.
-	Between func(n int64) error
 	// Done is told of how many bytes have been dealt with, from any goroutine. It may
 	// be nil.
 	Done func(n int64)
 
-	ranged atomic.Bool // the host may be able to copy; once it was not, it is not asked again
+	passBy atomic.Bool // the host was not able to copy, and is not asked again
 }
 
 // What a copy does unless it is told otherwise.
@@ -43,12 +39,6 @@ const (
 	DefaultChunk   = 1 << 20
 	DefaultWorkers = 8
 )
-
-// piece is a part of the range that is dealt with at once.
-type piece struct {
-	off, n int64
-	zero   bool
-}
 
 // Run copies n bytes from off on.
 func (c *Copy) Run(ctx context.Context, off, n int64) error {
@@ -59,73 +49,72 @@ func (c *Copy) Run(ctx context.Context, off, n int64) error {
 	if workers <= 0 {
 		workers = DefaultWorkers
 	}
-	c.begin()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	pieces := make(chan piece)
-	var work sync.WaitGroup
-	for range workers {
-		work.Go(func() { c.worker(pieces, int(chunk), cancel) })
-	}
-	err := c.plan(ctx, pieces, off, off+n, chunk)
-	close(pieces)
-	work.Wait()
+	pool := NewPool(workers, int(chunk), c.Do)
+	err := c.plan(ctx, pool, off, off+n, chunk)
+	pool.Close()
 	if err == nil {
-		err = context.Cause(ctx)
+		err = pool.firstError()
 	}
 	return err
 }
 
-// begin decides whether the host may be asked to copy: what is compressed, looked
-// through for zeroes or has to be alone in its range passes by here.
-func (c *Copy) begin() {
-	c.ranged.Store(c.Flags&(block.Compressed|block.Serialising) == 0 && c.Sparse == 0)
+func (p *Pool) firstError() error {
+	if list := p.Failures(); len(list) > 0 {
+		return list[0].Err
+	}
+	return nil
 }
 
-// plan finds out what is to be done and hands it to the workers.
-func (c *Copy) plan(ctx context.Context, pieces chan<- piece, off, end, chunk int64) error {
+// plan finds out what is to be done and hands it to the pool.
+func (c *Copy) plan(ctx context.Context, pool *Pool, off, end, chunk int64) error {
 	for off < end {
-		st, _, err := c.Source.Node().BlockStatusAbove(c.Base, off, end-off, block.StatusZero)
+		p, wanted, err := c.Next(off, end, chunk)
 		if err != nil {
 			return err
 		}
-		n := min(st.N, end-off)
-		if n <= 0 {
-			n = end - off // the source ends here: what is beyond reads as zeroes
-			st.Flags = block.StatusZero | block.StatusAllocated
-		}
 		switch {
-		case st.Flags&block.StatusAllocated == 0 && c.Base != nil: // the base has it
-			c.done(n)
-			off += n
-			continue
-		case st.Flags&block.StatusAllocated == 0:
-			st.Flags |= block.StatusZero // nothing of the chain has it
-		}
-		p := piece{off: off, n: n, zero: st.Flags&block.StatusZero != 0}
-		if p.zero && c.TargetZero {
-			c.done(n)
-			off += n
-			continue
-		}
-		// Pieces end where those of another run would, so that clusters are written once.
-		p.n = min(n, chunk-off%chunk)
-		if p.zero {
-			p.n = min(n, 64*chunk)
-		}
-		if c.Between != nil {
-			if err := c.Between(p.n); err != nil {
-				return err
-			}
-		}
-		select {
-		case pieces <- p:
-		case <-ctx.Done():
+		case !wanted:
+			c.done(p.N)
+		case pool.Failed():
+			return pool.firstError()
+		case ctx.Err() != nil:
 			return context.Cause(ctx)
+		default:
+			pool.Go(p)
 		}
-		off += p.n
+		off += p.N
 	}
 	return nil
+}
+
+// Next returns the piece at off, of at most chunk bytes (of zeroes, more) and within
+// end, and whether there is something to be done about it.
+func (c *Copy) Next(off, end, chunk int64) (p Piece, wanted bool, err error) {
+	st, _, err := c.Source.Node().BlockStatusAbove(c.Base, off, end-off, block.StatusZero)
+	if err != nil {
+		return p, false, err
+	}
+	n := min(st.N, end-off)
+	if n <= 0 {
+		n = end - off // the source ends here: what is beyond reads as zeroes
+		st.Flags = block.StatusZero | block.StatusAllocated
+	}
+	switch {
+	case st.Flags&block.StatusAllocated == 0 && c.Base != nil: // the base has it
+		return Piece{Off: off, N: n}, false, nil
+	case st.Flags&block.StatusAllocated == 0:
+		st.Flags |= block.StatusZero // nothing of the chain has it
+	}
+	p = Piece{Off: off, N: n, Zero: st.Flags&block.StatusZero != 0}
+	if p.Zero && c.TargetZero {
+		return p, false, nil
+	}
+	// Pieces end where those of another run would, so that clusters are written once.
+	p.N = min(n, chunk-off%chunk)
+	if p.Zero {
+		p.N = min(n, 64*chunk)
+	}
+	return p, true, nil
 }
 
 func (c *Copy) done(n int64) {
@@ -134,43 +123,35 @@ func (c *Copy) done(n int64) {
 	}
 }
 
-func (c *Copy) worker(pieces <-chan piece, chunk int, fail context.CancelCauseFunc) {
-	buf := block.GetBuffer(chunk)
-	defer buf.Release()
-	for p := range pieces {
-		if err := c.piece(p, buf); err != nil {
-			fail(err)
-			continue // the planner stops soon; until then nobody must wait for us
-		}
-		c.done(p.n)
+// Do copies a piece, by means of a buffer of its size. Of an error it says whether it
+// was the source's. Any goroutine.
+func (c *Copy) Do(p Piece, buf []byte) (read bool, err error) {
+	if read, err = c.piece(p, buf); err == nil {
+		c.done(p.N)
 	}
+	return read, err
 }
 
-func (c *Copy) piece(p piece, buf *block.Buffer) error {
-	if p.zero {
-		return c.Target.PwriteZeroes(p.off, p.n, c.ZeroFlags)
+func (c *Copy) piece(p Piece, buf []byte) (read bool, err error) {
+	if p.Zero {
+		return false, c.Target.PwriteZeroes(p.Off, p.N, c.ZeroFlags)
 	}
-	_, err := c.data(p.off, p.n, buf)
-	return err
-}
-
-// data copies n bytes that fit into buf. read says of an error that it is the
-// source's.
-func (c *Copy) data(off, n int64, buf *block.Buffer) (read bool, err error) {
-	if c.ranged.Load() {
-		if c.Source.CopyRange(off, c.Target, off, n, 0) == nil {
+	// What is compressed, looked through for zeroes or has to be alone in its range
+	// passes by here.
+	if c.Flags&(block.Compressed|block.Serialising) == 0 && c.Sparse == 0 && !c.passBy.Load() {
+		if c.Source.CopyRange(p.Off, c.Target, p.Off, p.N, 0) == nil {
 			return false, nil
 		}
-		c.ranged.Store(false)
+		c.passBy.Store(true)
 	}
-	v := block.VecOf(buf.B[:n])
-	if err := c.Source.Preadv(off, v, 0); err != nil {
+	buf = buf[:p.N]
+	if err := c.Source.Pread(p.Off, buf); err != nil {
 		return true, err
 	}
 	if c.Sparse > 0 {
-		return false, c.sparse(off, buf.B[:n])
+		return false, c.sparse(p.Off, buf)
 	}
-	return false, c.Target.Pwritev(off, v, c.Flags)
+	return false, c.Target.Pwritev(p.Off, block.VecOf(buf), c.Flags)
 }
 
 // sparse writes what is not zero.

@@ -17,17 +17,14 @@ func Unit(target *block.Node) int64 {
 }
 
 // Once copies each unit of a source once, for whoever comes first: the guest whose
-// write is about to change it (Range), or a job that wants all of it (Take, Do).
+// write is about to change it (Range), or a job that wants all of it (Next and Do).
 // A unit that somebody is copying is waited for. What has failed can be tried again.
 type Once struct {
 	copy Copy
 	unit int64
 	todo *block.Bitmap // what has not been begun; nobody but us changes it
 	kept *block.Bitmap // what was copied before the source changed; may be nil
-
-	// Progress is told of what has been copied and of what is left, with mu held: it
-	// must not wait, or come back here. It may be nil, and is set before the first copy.
-	Progress func(copied, left int64)
+	base *block.Node   // what it and those below it have is not copied; nil for none
 
 	mu      sync.Mutex // above Bitmap.mu
 	head    Flight     // of a ring
@@ -35,12 +32,13 @@ type Once struct {
 	flying  int64 // bytes
 	waiting int
 	landed  sync.Cond
+	watch   func(copied, left int64) // may be nil
 }
 
 // Flight is a range that is being copied, or held.
 type Flight struct {
 	next, prev *Flight
-	Off, N     int64
+	off, n     int64
 	held       bool // for reading
 }
 
@@ -64,16 +62,22 @@ func (o *Once) Keep(b *block.Bitmap) { o.kept = b }
 // SetFlags says how the target is written, and whether the host may copy. It is
 // called before the first copy.
 func (o *Once) SetFlags(f block.Flags, ranged bool) {
-	o.copy.Flags = f
-	o.copy.begin()
-	if !ranged {
-		o.copy.ranged.Store(false)
-	}
+	o.copy.Flags, o.copy.ZeroFlags = f, f&block.Serialising|block.MayUnmap
+	o.copy.passBy.Store(!ranged)
 }
 
 // SetBase leaves out what only base and what is below it have of the source's
 // chain. It is called before the first copy.
-func (o *Once) SetBase(base *block.Node) { o.copy.Base = base }
+func (o *Once) SetBase(base *block.Node) { o.base = base }
+
+// Watch has fn told of what is copied, in bytes, and of what is left: now, and from
+// now on. It must not wait, or come back here.
+func (o *Once) Watch(fn func(copied, left int64)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.watch = fn
+	o.progress(0)
+}
 
 // Left returns how many bytes have still to be copied.
 func (o *Once) Left() int64 {
@@ -103,8 +107,8 @@ func (o *Once) Range(off, n int64) (read bool, err error) {
 		if f == nil {
 			return false, nil
 		}
-		b := block.GetBuffer(int(min(f.N, max(DefaultChunk, o.unit))))
-		read, err = o.Do(f, b)
+		b := block.GetBuffer(int(min(f.n, max(DefaultChunk, o.unit))))
+		read, err = o.fly(f, b.B)
 		b.Release()
 		if err != nil {
 			return read, err
@@ -153,12 +157,52 @@ func (o *Once) units(off, n int64) (from, end int64) {
 	return off / o.unit * o.unit, (off + n + o.unit - 1) / o.unit * o.unit
 }
 
-// Take begins to copy the first range from off on that is to be copied, of at most
-// limit bytes (at least a unit); nil when there is none. Do has to follow.
-func (o *Once) Take(off, limit int64) *Flight {
+// Next returns the first range from off on that nobody has begun to copy, of at most
+// limit bytes (at least a unit).
+func (o *Once) Next(off, limit int64) (p Piece, ok bool) {
+	p.Off, p.N, ok = o.todo.NextDirty(off, max(limit, o.unit))
+	return p, ok
+}
+
+// Do copies what nobody has begun to copy of a piece, by means of a buffer of a unit or
+// more. read says of an error that it is the source's.
+func (o *Once) Do(p Piece, buf []byte) (read bool, err error) {
+	for {
+		o.mu.Lock()
+		f := o.take(p.Off, p.Off+p.N, p.N)
+		o.mu.Unlock()
+		if f == nil {
+			return false, nil
+		}
+		if read, err = o.fly(f, buf); err != nil {
+			return read, err
+		}
+	}
+}
+
+// Settle returns when nothing is being copied.
+func (o *Once) Settle() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return o.take(off, o.todo.Size(), max(limit, o.unit))
+	for o.flying > 0 {
+		o.wait()
+	}
+}
+
+// Trim takes what only the base has of a range, whole units, out of what is to be
+// copied.
+func (o *Once) Trim(off, n int64) error {
+	for end := min(off+n, o.todo.Size()); off < end; {
+		k, base, err := o.alike(off, end-off)
+		if err != nil {
+			return err
+		}
+		if base {
+			o.Skip(off, k)
+		}
+		off += max(k, 1)
+	}
+	return nil
 }
 
 // take is Take for what begins before end. mu is held.
@@ -179,7 +223,7 @@ func (o *Once) start(off, n int64) *Flight {
 	} else {
 		f = new(Flight)
 	}
-	f.Off, f.N, f.held = off, n, false
+	f.off, f.n, f.held = off, n, false
 	f.prev, f.next = o.head.prev, &o.head
 	f.prev.next, o.head.prev = f, f
 	return f
@@ -198,7 +242,7 @@ func (o *Once) land(f *Flight) {
 // copied. mu is held.
 func (o *Once) overlaps(off, n int64, held bool) bool {
 	for f := o.head.next; f != &o.head; f = f.next {
-		if (f.held || !held) && f.Off < off+n && off < f.Off+f.N {
+		if (f.held || !held) && f.off < off+n && off < f.off+f.n {
 			return true
 		}
 	}
@@ -242,43 +286,43 @@ func (o *Once) wait() {
 	o.waiting--
 }
 
-// Do copies what Take has taken; of what fails the rest can be taken again. read
-// says of an error that it is the source's.
-func (o *Once) Do(f *Flight, buf *block.Buffer) (read bool, err error) {
-	done, copied := int64(0), int64(0)
-	for done < f.N && err == nil {
+// fly copies what was taken; of what fails the rest can be taken again.
+func (o *Once) fly(f *Flight, buf []byte) (read bool, err error) {
+	copied := int64(0)
+	pos, end := f.off, f.off+f.n
+	for pos < end && err == nil {
 		var n int64
 		var skip bool
-		if n, skip, read, err = o.some(f.Off+done, f.N-done, buf); err == nil {
-			done += n
+		if n, skip, read, err = o.some(pos, end-pos, buf); err == nil {
+			pos += n
 			if !skip {
 				copied += n
 			}
 		}
 	}
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	if err != nil {
-		o.todo.Set(f.Off+done, f.N-done)
+		o.todo.Set(pos, end-pos)
 	}
-	o.flying -= f.N
+	o.flying -= f.n
 	o.land(f)
 	o.progress(copied)
-	o.mu.Unlock()
 	return read, err
 }
 
 // progress tells of it. mu is held.
 func (o *Once) progress(copied int64) {
-	if o.Progress != nil {
-		o.Progress(copied, o.todo.Count()+o.flying)
+	if o.watch != nil {
+		o.watch(copied, o.todo.Count()+o.flying)
 	}
 }
 
 // some copies, or skips since the base has it, n bytes at off: at most size.
-func (o *Once) some(off, size int64, buf *block.Buffer) (n int64, skip, read bool, err error) {
+func (o *Once) some(off, size int64, buf []byte) (n int64, skip, read bool, err error) {
 	c := &o.copy
 	src := c.Source.Node()
-	if c.Base != nil {
+	if o.base != nil {
 		if n, skip, err = o.alike(off, size); err != nil || skip {
 			return n, skip, true, err
 		}
@@ -290,17 +334,18 @@ func (o *Once) some(off, size int64, buf *block.Buffer) (n int64, skip, read boo
 			n -= n % o.unit
 		}
 		if n > 0 {
-			return n, false, false, c.Target.PwriteZeroes(off, n, c.ZeroFlags|c.Flags&block.Serialising)
+			read, err = c.piece(Piece{Off: off, N: n, Zero: true}, nil)
+			return n, false, read, err
 		}
 		st.N = o.unit
 	}
 	// Units are written whole, and what nothing is known of is read.
-	if n = min(size, int64(len(buf.B))); err != nil || st.N <= 0 {
+	if n = min(size, int64(len(buf))); err != nil || st.N <= 0 {
 		n = min(n, o.unit)
 	} else if st.N < n {
 		n = min(n, (st.N+o.unit-1)/o.unit*o.unit)
 	}
-	read, err = c.data(off, n, buf)
+	read, err = c.piece(Piece{Off: off, N: n}, buf)
 	return n, false, read, err
 }
 
@@ -309,7 +354,7 @@ func (o *Once) some(off, size int64, buf *block.Buffer) (n int64, skip, read boo
 func (o *Once) alike(off, size int64) (n int64, base bool, err error) {
 	for n < size {
 		unit := min(o.unit, size-n)
-		own, k, err := o.copy.Source.Node().IsAllocatedAbove(o.copy.Base, off+n, size-n)
+		own, k, err := o.copy.Source.Node().IsAllocatedAbove(o.base, off+n, size-n)
 		if err != nil || k <= 0 {
 			return n, base, err
 		}
@@ -338,7 +383,7 @@ func (o *Once) alike(off, size int64) (n int64, base bool, err error) {
 // anyOwn reports whether any of a unit's bytes are the source's own; it returns n.
 func (o *Once) anyOwn(off, n int64) (own bool, _ int64, err error) {
 	for pos := off; pos < off+n; {
-		own, k, err := o.copy.Source.Node().IsAllocatedAbove(o.copy.Base, pos, off+n-pos)
+		own, k, err := o.copy.Source.Node().IsAllocatedAbove(o.base, pos, off+n-pos)
 		if err != nil || own || k <= 0 {
 			return own, n, err
 		}

@@ -8,6 +8,7 @@ import (
 	"govmd/internal/block"
 	"govmd/internal/block/blockjob"
 	"govmd/internal/block/control"
+	"govmd/internal/block/copy"
 	"govmd/internal/block/filter"
 	"govmd/internal/job"
 	"govmd/internal/qmp"
@@ -36,14 +37,11 @@ type args struct {
 //	below    becomes top's backing file: base, or a filter on it; nil for none
 type stream struct {
 	blockjob.Base
-	filter, top, last *block.Node
-	policy            blockjob.OnError
-	backingFile       *string // what the image is to call its backing file
-	readOnly          bool    // top is to be so again
+	filter, top, image, last *block.Node
+	policy                   blockjob.OnError
+	backingFile              *string // what the image is to call its backing file
+	readOnly                 bool    // the image is to be so again
 }
-
-// chunk is how many bytes are dealt with at once.
-const chunk = 512 << 10
 
 // bottomOf returns the lowest node that a stream makes superfluous.
 func bottomOf(top, base *block.Node) *block.Node {
@@ -59,50 +57,62 @@ func (*stream) Type() job.Type { return job.TypeStream }
 
 // Run implements job.Driver.
 func (s *stream) Run(_ context.Context, j *job.Job) error {
-	if s.top == s.last {
+	if s.image == s.last {
 		return nil // there is nothing to be copied
 	}
-	end := s.top.Length()
+	end := s.image.Length()
 	j.SetRemaining(uint64(end))
+	// Whatever goes wrong, it is the chain that could not be read.
+	w := s.NewWork(s.policy, s.policy, func(p copy.Piece, _ []byte) (bool, error) {
+		return true, s.image.Prefetch(p.Off, p.N)
+	})
+	defer w.Close()
 	for off := int64(0); off < end; {
-		wanted, n, err := s.wanted(off, min(end-off, chunk))
-		pace := n
-		if !wanted {
-			pace = 0
-		}
-		if e := s.Yield(pace); e != nil {
-			return e
-		}
-		if err == nil && wanted {
-			err = s.top.Prefetch(off, n)
-		}
-		if err != nil {
-			again, err := s.OnError(s.policy, true, err)
+		wanted, n, err := s.wanted(off, min(end-off, w.Chunk()))
+		switch {
+		case err != nil:
+			again, err := w.Failed(true, n, err)
 			if err != nil {
 				return err
 			}
 			if again {
 				continue
 			}
+		case wanted:
+			err = w.Go(copy.Piece{Off: off, N: n})
+		default:
+			err = w.Skip(n)
 		}
-		j.Advance(uint64(n))
+		if err != nil {
+			return err
+		}
 		off += n
+	}
+	if err := w.Settle(); err != nil {
+		return err
 	}
 	return s.Outcome()
 }
 
 // wanted reports whether the bytes from off on, of which it returns how many are
-// alike, are to be copied to the top: those that it has from a node that is to go.
-func (s *stream) wanted(off, n int64) (bool, int64, error) {
-	here, k, err := s.top.IsAllocatedAbove(s.top.BackingChainNext(), off, n)
-	if err != nil || here {
-		return false, max(k, 1), err
+// alike, are to be copied to the image: those that it has from a node that is to go.
+func (s *stream) wanted(off, size int64) (wanted bool, n int64, err error) {
+	next := s.image.BackingChainNext()
+	here, n, err := s.image.IsAllocatedAbove(next, off, size)
+	if err != nil {
+		return false, size, err
 	}
-	below, m, err := s.top.BackingChainNext().IsAllocatedAbove(s.last.BackingChainNext(), off, k)
-	if err == nil && m == 0 {
-		return false, s.top.Length() - off, nil
+	if here {
+		return false, n, nil
 	}
-	return below, m, err
+	below, m, err := next.IsAllocatedAbove(s.last.BackingChainNext(), off, n)
+	switch {
+	case err != nil:
+		return false, n, err
+	case m == 0: // the chain is shorter
+		return false, s.image.Length() - off, nil
+	}
+	return below, m, nil
 }
 
 // Prepare implements job.Preparer: the top goes on without what it has a copy of.
@@ -116,7 +126,7 @@ func (s *stream) Prepare(*job.Job) error {
 	if err := s.removeFilter(); err != nil {
 		return err
 	}
-	if s.top.Backing() == nil {
+	if s.image.Backing() == nil {
 		return nil
 	}
 	name, format := "", ""
@@ -127,11 +137,11 @@ func (s *stream) Prepare(*job.Job) error {
 			name = *s.backingFile
 		}
 	}
-	return control.Drained(ctx, s.top, func() error {
-		if err := s.Manager().Graph().SetBacking(s.top, below); err != nil {
+	return control.Drained(ctx, s.image, func() error {
+		if err := s.Manager().Graph().SetBacking(s.image, below); err != nil {
 			return err
 		}
-		ch, ok := s.top.Driver().(block.BackingChanger)
+		ch, ok := s.image.Driver().(block.BackingChanger)
 		if !ok {
 			return block.ErrUnsupp
 		}
@@ -155,7 +165,7 @@ func (s *stream) Clean(j *job.Job) {
 	_ = s.removeFilter() // what is filtered can do what the filter could
 	if s.readOnly {
 		// A backing file that stays writable is no harm.
-		_ = s.Manager().Graph().SetReadOnly(context.Background(), s.top, true)
+		_ = s.Manager().Graph().SetReadOnly(context.Background(), s.image, true)
 	}
 	s.top.Unref()
 }
@@ -170,10 +180,7 @@ func start(ctx context.Context, c *control.Control, a *args) error {
 	if err != nil {
 		return err
 	}
-	if base == nil && a.BackingFile != nil {
-		return qmp.Errorf("backing file specified, but streaming the entire chain")
-	}
-	s := &stream{top: top, policy: blockjob.Report, backingFile: a.BackingFile}
+	s := &stream{top: top, image: top.SkipFilters(), policy: blockjob.Report, backingFile: a.BackingFile}
 	if a.OnError != nil {
 		s.policy = *a.OnError
 	}
@@ -183,31 +190,29 @@ func start(ctx context.Context, c *control.Control, a *args) error {
 			return err
 		}
 	}
+	if base == nil && a.BackingFile != nil {
+		return qmp.Errorf("backing file specified, but streaming the entire chain")
+	}
 	return s.begin(ctx, c, a)
 }
 
 // begin puts the filter in its place and starts the job.
 func (s *stream) begin(ctx context.Context, c *control.Control, a *args) (err error) {
 	g := c.Graph()
+	s.Bind(c.Jobs())
 	s.top.Ref()
-	if s.top.ReadOnly() {
-		if err := g.SetReadOnly(ctx, s.top, false); err != nil {
+	if s.image.ReadOnly() {
+		if err := g.SetReadOnly(ctx, s.image, false); err != nil {
 			s.top.Unref()
 			return err
 		}
 		s.readOnly = true
 	}
-	made := false
 	defer func() {
-		if err == nil {
-			return
-		}
-		if made {
+		if err != nil {
 			s.Discard()
 			s.Clean(nil)
-			return
 		}
-		s.Clean(nil)
 	}()
 	bottom := s.last.SkipFilters().Name()
 	s.filter, err = g.InsertFilter(ctx, block.TypeOf("copy-on-read"), a.FilterName, &filter.CopyOnReadOptions{
@@ -225,7 +230,6 @@ func (s *stream) begin(ctx context.Context, c *control.Control, a *args) (err er
 	if err := c.Jobs().New(s, s.filter, o); err != nil {
 		return err
 	}
-	made = true
 	const shared = block.PermRead | block.PermUnchanged
 	if _, err := s.Hold("active node", s.top, 0, shared|block.PermWrite); err != nil {
 		return err

@@ -1,70 +1,12 @@
 package stream
 
 import (
-	"fmt"
 	"math/rand/v2"
-	"os"
 	"strings"
 	"testing"
 
 	"govmd/internal/block/blockjob/jobtest"
 )
-
-const size = 16 << 20
-
-// chain makes base.raw, mid.qcow2 and top.qcow2, each with data of its own, and
-// returns what top shows.
-func chain(r *jobtest.Rig, rnd *rand.Rand) []byte {
-	r.Helper()
-	want := make([]byte, size)
-	fill := func(p []byte) {
-		for i := range p {
-			p[i] = byte(rnd.Uint32())
-		}
-	}
-	for off := 0; off < size; off += 1 << 20 {
-		fill(want[off : off+300<<10])
-	}
-	if err := os.WriteFile("base.raw", want, 0o644); err != nil {
-		r.Fatal(err)
-	}
-	below, format := "base.raw", "raw"
-	for _, name := range []string{"mid.qcow2", "top.qcow2"} {
-		r.Sh("qemu-img", "create", "-q", "-f", "qcow2", "-b", below, "-F", format, name)
-		below, format = name, "qcow2"
-		args := []string{"qemu-io", "-f", "qcow2"}
-		for range 12 {
-			n := 512 * (1 + rnd.IntN(400))
-			off := 512 * rnd.IntN((size-n)/512)
-			b := 1 + byte(rnd.IntN(255))
-			for i := range want[off : off+n] {
-				want[off+i] = b
-			}
-			args = append(args, "-c", fmt.Sprintf("write -P %d %d %d", b, off, n))
-		}
-		r.Sh(append(args, name)...)
-	}
-	return want
-}
-
-// drive opens top.qcow2 as the drive d0.
-func drive(r *jobtest.Rig) {
-	r.Helper()
-	r.On(func() {
-		b, err := r.Graph.NewBackend("d0")
-		if err != nil {
-			r.Fatal(err)
-		}
-		n, err := r.Open("top.qcow2")
-		if err != nil {
-			r.Fatal(err)
-		}
-		defer n.Unref()
-		if err := b.InsertMedium(n); err != nil {
-			r.Fatal(err)
-		}
-	})
-}
 
 func TestStream(t *testing.T) {
 	for seed, args := range []string{
@@ -73,8 +15,8 @@ func TestStream(t *testing.T) {
 	} {
 		t.Run(args, func(t *testing.T) {
 			r := jobtest.New(t, Commands)
-			want := chain(r, rand.New(rand.NewPCG(uint64(seed), 1)))
-			drive(r)
+			want := r.Chain(rand.New(rand.NewPCG(uint64(seed), 1)))
+			r.Drive()
 			g := r.NewGuest("d0", want, uint64(seed))
 			g.Start()
 			r.OK("block-stream", args)
@@ -82,15 +24,82 @@ func TestStream(t *testing.T) {
 				t.Error(seen)
 			}
 			g.Stop()
-			r.Close()
-			if err := os.WriteFile("want", g.Want, 0o644); err != nil {
-				t.Fatal(err)
-			}
-			r.Sh("qemu-img", "check", "-q", "top.qcow2")
-			r.Sh("qemu-img", "compare", "-f", "raw", "-F", "qcow2", "want", "top.qcow2")
+			r.Same("top.qcow2", g.Want)
 			if out := r.Sh("qemu-img", "info", "top.qcow2"); strings.Contains(out, "backing") == !strings.Contains(args, "base") {
 				t.Errorf("after %s: %s", args, out)
 			}
 		})
+	}
+}
+
+func TestErrors(t *testing.T) {
+	const once = `{"event": "read_aio", "errno": 5, "once": true}`
+	const full = `{"event": "read_aio", "errno": 28, "once": true}`
+	ignored := `"len": 16777216, "offset": 16777216, "speed": 0, "error": "Input/output error"`
+	for _, c := range []struct{ policy, rule, action, end string }{
+		{"report", once, "report", `"error": "Input/output error"`},
+		{"ignore", once, "ignore", ignored},
+		{"enospc", once, "report", `"error": "Input/output error"`},
+		{"enospc", full, "stop", ""},
+		{"auto", full, "stop", ""},
+		{"stop", once, "stop", ""},
+	} {
+		t.Run(c.policy+" "+c.action, func(t *testing.T) {
+			r := jobtest.New(t, Commands)
+			want := r.Chain(rand.New(rand.NewPCG(7, 7)))
+			r.Nodes(c.rule, "")
+			r.OK("block-stream", `{"device": "top", "job-id": "j", "on-error": "`+c.policy+`"}`)
+			r.Await(`BLOCK_JOB_ERROR {"device": "j", "operation": "read", "action": "` + c.action + `"}`)
+			if c.action == "stop" {
+				r.Await(`JOB_STATUS_CHANGE {"id": "j", "status": "paused"}`)
+				status := "failed"
+				if c.rule == full {
+					status = "nospace"
+				}
+				if got := r.Call("query-block-jobs", "{}"); !strings.Contains(got, `"paused": true`) || !strings.Contains(got, `"io-status": "`+status+`"`) {
+					t.Error(got)
+				}
+				r.Fails("block-job-cancel", `{"device": "j"}`, "The block job for device 'j' is currently paused")
+				r.OK("block-job-resume", `{"device": "j"}`)
+			}
+			seen := strings.Join(r.Ended("j"), "\n")
+			if !strings.Contains(seen, "BLOCK_JOB_COMPLETED") || !strings.Contains(seen, c.end) || strings.Contains(seen, `"error"`) != (c.end != "") {
+				t.Error(seen)
+			}
+			r.Same("top.qcow2", want)
+			backed := strings.Contains(r.Sh("qemu-img", "info", "top.qcow2"), "backing file")
+			if backed != (c.end != "") {
+				t.Errorf("a backing file: %v", backed)
+			}
+		})
+	}
+}
+
+// A job that is paused, slowed down and cancelled leaves the disk as it is.
+func TestSteered(t *testing.T) {
+	r := jobtest.New(t, Commands)
+	want := r.Chain(rand.New(rand.NewPCG(8, 8)))
+	r.Drive()
+	g := r.NewGuest("d0", want, 8)
+	g.Start()
+	r.OK("block-stream", `{"device": "d0", "speed": 1000000}`)
+	r.OK("block-job-pause", `{"device": "d0"}`)
+	r.Await(`JOB_STATUS_CHANGE {"id": "d0", "status": "paused"}`)
+	r.Fails("block-job-pause", `{"device": "d0"}`, "Job is already paused")
+	r.Fails("block-stream", `{"device": "d0"}`, "Node 'd0' is busy: block device is in use by block job: stream")
+	r.OK("block-job-set-speed", `{"device": "d0", "speed": 500000}`)
+	if got := r.Call("query-block-jobs", "{}"); !strings.Contains(got, `"speed": 500000`) {
+		t.Error(got)
+	}
+	r.OK("block-job-resume", `{"device": "d0"}`)
+	r.Await(`JOB_STATUS_CHANGE {"id": "d0", "status": "running"}`)
+	r.OK("block-job-cancel", `{"device": "d0"}`)
+	if seen := strings.Join(r.Ended("d0"), "\n"); !strings.Contains(seen, `BLOCK_JOB_CANCELLED {"type": "stream", "device": "d0"`) {
+		t.Error(seen)
+	}
+	g.Stop()
+	r.Same("top.qcow2", g.Want)
+	if out := r.Sh("qemu-img", "info", "top.qcow2"); !strings.Contains(out, "backing file: mid.qcow2") {
+		t.Error(out)
 	}
 }
