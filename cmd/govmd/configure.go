@@ -9,6 +9,7 @@ import (
 	"govmd/internal/chardev"
 	"govmd/internal/machine"
 	"govmd/internal/object"
+	"govmd/internal/option"
 )
 
 // defaultRAM is what a machine has when -m is not given.
@@ -29,7 +30,7 @@ func (v *vm) configure() error {
 	for _, it := range s.machineOpts.Without("type") {
 		if err := object.SetText(board, it.Key, it.Value); err != nil {
 			return &usageError{fmt.Sprintf("-machine %s=%s", it.Key, it.Value),
-				fmt.Errorf("%w%s", err, propertyHint(board, it.Key))}
+				fmt.Errorf("%w%s", err, object.Hint(board, err))}
 		}
 	}
 	if name == "" {
@@ -83,19 +84,7 @@ func machineError(name string, err error) error {
 			names = append(names, i.Alias)
 		}
 	}
-	return &usageError{"-machine " + name, fmt.Errorf("%w%s", err, near(name, names))}
-}
-
-// propertyHint names the property that key may have been meant for.
-func propertyHint(o object.Object, key string) string {
-	if _, known := o.Obj().Property(key); known {
-		return ""
-	}
-	var names []string
-	for _, p := range o.Obj().Properties() {
-		names = append(names, p.Name)
-	}
-	return near(key, names)
+	return &usageError{"-machine " + name, fmt.Errorf("%w%s", err, option.DidYouMean(name, names))}
 }
 
 // defaults adds the devices that a machine has unless told otherwise.
@@ -118,8 +107,14 @@ func (v *vm) defaults(info *machine.Info) error {
 			Props: []machine.PropSetting{{Name: "chardev", Text: s.debugCon}},
 		})
 	}
-	if s.noDefaults || info.Alias != "pc" {
-		return nil
+	return nil
+}
+
+// noticeMissing tells of default devices that are left out.
+func (v *vm) noticeMissing() {
+	s := v.setup
+	if s.noDefaults || s.cfg.Board.Info().Alias != "pc" {
+		return
 	}
 	var missing []string
 	if s.vga == "" && s.display == "default" {
@@ -128,11 +123,9 @@ func (v *vm) defaults(info *machine.Info) error {
 	if s.nic == "" {
 		missing = append(missing, "network card (-nic none)")
 	}
-	if len(missing) == 0 {
-		return nil
+	if len(missing) > 0 {
+		v.log.Infof("of this machine's default devices these are not there yet and left out: %s", strings.Join(missing, ", "))
 	}
-	v.log.Infof("of this machine's default devices these are not there yet and left out: %s", strings.Join(missing, ", "))
-	return nil
 }
 
 // hasSerial reports whether the user has said what serial ports there are.

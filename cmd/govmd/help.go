@@ -128,15 +128,7 @@ func nearObjectType(name string) string {
 	for _, t := range object.Creatable() {
 		names = append(names, t.Name)
 	}
-	return near(name, names)
-}
-
-// near is the end of a message about a word that is none of those that are known.
-func near(word string, known []string) string {
-	if n := option.Nearest(word, known); n != "" {
-		return fmt.Sprintf("; did you mean '%s'?", n)
-	}
-	return ""
+	return option.DidYouMean(name, names)
 }
 
 func printProperties(t *object.Type) error { return printf("%s", object.PropertyHelp(t)) }

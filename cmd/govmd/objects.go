@@ -11,6 +11,7 @@ import (
 	"govmd/internal/iothread"
 	"govmd/internal/memory/hostmem"
 	"govmd/internal/object"
+	"govmd/internal/option"
 	"govmd/internal/qmp"
 	_ "govmd/internal/throttle"
 )
@@ -45,7 +46,7 @@ func objectHint(o objectSetup, err error) error {
 	}
 	for m := o.Doc.Root().First(); m.Exists(); m = m.Next() {
 		if key := string(m.Key()); !slices.Contains(names, key) && err.Error() == fmt.Sprintf("Parameter '%s' is unexpected", key) {
-			return fmt.Errorf("%w%s", err, near(key, names))
+			return fmt.Errorf("%w%s", err, option.DidYouMean(key, names))
 		}
 	}
 	return err

@@ -94,8 +94,9 @@ func applyFwCfg(s *setup, _, text string) error {
 	item.Name, _ = list.Get("name")
 	file, hasFile := list.Get("file")
 	str, hasString := list.Get("string")
-	if rest := list.Without("name", "file", "string"); len(rest) > 0 {
-		return fmt.Errorf("Invalid parameter '%s'", rest[0].Key)
+	keys := []string{"name", "file", "string"}
+	if rest := list.Without(keys...); len(rest) > 0 {
+		return &option.KeyError{Key: rest[0].Key, Near: option.Nearest(rest[0].Key, keys)}
 	}
 	switch {
 	case item.Name == "" || hasFile == hasString:

@@ -117,7 +117,7 @@ func applyReadConfig(s *setup, _, name string) error {
 func (s *setup) applySection(sec option.Section) error {
 	name, ok := configGroups[sec.Group]
 	if !ok {
-		return fmt.Errorf("There is no option group '%s'%s", sec.Group, near(sec.Group, slices.Sorted(maps.Keys(configGroups))))
+		return fmt.Errorf("There is no option group '%s'%s", sec.Group, option.DidYouMean(sec.Group, slices.Sorted(maps.Keys(configGroups))))
 	}
 	def := findOption(name)
 	if def == nil {

@@ -194,6 +194,7 @@ func (v *vm) makeMachine() (err error) {
 // start lets the machine run, unless it is to wait for a client.
 func (v *vm) start() error {
 	v.machine.CheckGlobals()
+	v.noticeMissing()
 	if v.setup.paused {
 		return nil
 	}

@@ -103,7 +103,7 @@ func fromOptions(o *option.Opts) (cfg Config, err error) {
 		if slices.Contains(unsupported, kind) {
 			return cfg, fmt.Errorf("chardev back end '%s' is not supported", kind)
 		}
-		return cfg, fmt.Errorf("'%s' is not a valid char driver name", kind)
+		return cfg, fmt.Errorf("'%s' is not a valid char driver name%s", kind, option.DidYouMean(kind, Backends()))
 	}
 	for _, it := range o.List {
 		if !slices.Contains(keys, it.Key) && !slices.Contains(common, it.Key) {

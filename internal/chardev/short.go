@@ -88,7 +88,7 @@ func shortList(text, whole string) (option.List, error) {
 	case strings.HasPrefix(text, "/dev/"):
 		return is("serial", path(text))
 	}
-	return nil, fmt.Errorf("'%s' is not a valid char driver", text)
+	return nil, fmt.Errorf("'%s' is not a valid char driver%s", text, option.DidYouMean(text, plain))
 }
 
 // cutOptions cuts "PATH,OPTION..." in two. A comma within the path is doubled.

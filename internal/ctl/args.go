@@ -171,7 +171,7 @@ func (e encoder) appendScalar(dst []byte, text, typ, path string) ([]byte, error
 	if errors.Is(err, errOther) {
 		err = fmt.Errorf("'%s' does not take '%s': it is %s", path, text, article(e.schema.describe(typ)))
 		if t := e.schema.typ(typ); t.meta == "enum" {
-			err = fmt.Errorf("'%s' does not take '%s': it is one of %s%s", path, text, join(t.values, ", "), near(text, t.values))
+			err = fmt.Errorf("'%s' does not take '%s': it is one of %s%s", path, text, join(t.values, ", "), option.DidYouMean(text, t.values))
 		}
 	} else if err != nil {
 		err = fmt.Errorf("'%s': %w", path, err)

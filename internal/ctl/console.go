@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 
+	"govmd/internal/option"
 	"govmd/internal/qmp/qjson"
 )
 
@@ -84,7 +85,7 @@ func (p *program) findConsole(c *Client) (label, where string, err error) {
 		}
 	}
 	if p.opts.chardev != "" {
-		return "", "", fail(Refused, "there is no character device '%s'%s", p.opts.chardev, near(p.opts.chardev, sortedKeys(known)))
+		return "", "", fail(Refused, "there is no character device '%s'%s", p.opts.chardev, option.DidYouMean(p.opts.chardev, sortedKeys(known)))
 	}
 	return "", "", fail(Refused, "no character device is called %s; --chardev names another: %s",
 		join(consoleLabels, " or "), join(sortedKeys(known), ", "))

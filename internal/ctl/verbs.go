@@ -134,7 +134,7 @@ func (p *program) showEvents(path string, names []string) error {
 		}
 		for _, name := range names {
 			if s != nil && s.events[name] == nil {
-				return fail(Usage, "there is no event '%s'%s", name, near(name, sortedKeys(s.events)))
+				return fail(Usage, "there is no event '%s'%s", name, option.DidYouMean(name, sortedKeys(s.events)))
 			}
 		}
 	}
@@ -214,7 +214,7 @@ func (c *Client) hint(command string, err error) error {
 	if e != nil || s == nil || s.commands[command] != nil {
 		return err
 	}
-	return &Error{Refused, fmt.Errorf("%w%s", refused, near(command, slices.Concat(sortedKeys(s.commands), verbNames())))}
+	return &Error{Refused, fmt.Errorf("%w%s", refused, option.DidYouMean(command, slices.Concat(sortedKeys(s.commands), verbNames())))}
 }
 
 func verbNames() []string {
@@ -223,13 +223,6 @@ func verbNames() []string {
 		names = append(names, v.name)
 	}
 	return names
-}
-
-func near(word string, known []string) string {
-	if n := option.Nearest(word, known); n != "" {
-		return fmt.Sprintf("; did you mean '%s'?", n)
-	}
-	return ""
 }
 
 // describe lists commands, or what a command takes and gives.
@@ -254,7 +247,7 @@ func (p *program) describe(path string, args []string) error {
 	}
 	command := s.commands[args[0]]
 	if command == nil {
-		return fail(Refused, "there is no command '%s'%s", args[0], near(args[0], sortedKeys(s.commands)))
+		return fail(Refused, "there is no command '%s'%s", args[0], option.DidYouMean(args[0], sortedKeys(s.commands)))
 	}
 	return p.print(s.help(args[0], command))
 }

@@ -208,7 +208,11 @@ func (m *Machine) applyDefaults(d device.Device) error {
 	if err := object.ApplyDefaults(d, m.Board.common().info.Compat, nil); err != nil {
 		return err
 	}
-	return object.ApplyDefaults(d, m.Globals, func(i int) { m.usedGlobals[i] = true })
+	err := object.ApplyDefaults(d, m.Globals, func(i int) { m.usedGlobals[i] = true })
+	if err != nil {
+		return fmt.Errorf("%w%s", err, object.Hint(d, err))
+	}
+	return nil
 }
 
 // CheckGlobals warns of every -global that can mean nothing here: its type is

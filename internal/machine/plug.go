@@ -85,7 +85,7 @@ func (m *Machine) plugDevice(c *DeviceConfig) error {
 			err = object.SetText(d, p.Name, p.Text)
 		}
 		if err != nil {
-			return err
+			return fmt.Errorf("%w%s", err, object.Hint(d, err))
 		}
 	}
 	bus, err := m.busFor(device.BusKind(t), t.Name, c.Bus)
@@ -102,16 +102,9 @@ func DeviceType(name string) (*object.Type, error) {
 	}
 	t := object.Lookup(name)
 	if t == nil || !t.IsA("device") || t.Abstract || !t.UserCreatable {
-		return nil, fmt.Errorf("'%s' is not a valid device model name%s", name, hint(name))
+		return nil, fmt.Errorf("'%s' is not a valid device model name%s", name, option.DidYouMean(name, deviceNames()))
 	}
 	return t, nil
-}
-
-func hint(name string) string {
-	if near := option.Nearest(name, deviceNames()); near != "" {
-		return fmt.Sprintf("; did you mean '%s'?", near)
-	}
-	return ""
 }
 
 func deviceNames() []string {

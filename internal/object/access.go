@@ -3,6 +3,8 @@ package object
 import (
 	"errors"
 	"fmt"
+
+	"govmd/internal/option"
 )
 
 // Property returns the object's property of that name.
@@ -17,12 +19,33 @@ func (n *Node) Property(name string) (Property, bool) {
 	return Property{}, false
 }
 
+// NotFoundError says that an object has no property of that name.
+type NotFoundError struct{ Type, Name string }
+
+func (e *NotFoundError) Error() string {
+	return fmt.Sprintf("Property '%s.%s' not found", e.Type, e.Name)
+}
+
+// Hint is the end of err's message for a person: if err is that o has no such
+// property, the nearest that it has.
+func Hint(o Object, err error) string {
+	var e *NotFoundError
+	if !errors.As(err, &e) {
+		return ""
+	}
+	var names []string
+	for _, p := range o.Obj().Properties() {
+		names = append(names, p.Name)
+	}
+	return option.DidYouMean(e.Name, names)
+}
+
 func settable(o Object, name string) (Property, error) {
 	n := o.Obj()
 	p, ok := n.Property(name)
 	switch {
 	case !ok:
-		return p, fmt.Errorf("Property '%s.%s' not found", n.TypeName(), name)
+		return p, &NotFoundError{Type: n.TypeName(), Name: name}
 	case p.Set == nil || p.When == Never:
 		return p, fmt.Errorf("Property '%s.%s' is not writable", n.TypeName(), name)
 	case n.frozen && p.When == BeforeRealize:
@@ -72,7 +95,7 @@ func SetText(o Object, name, text string) error {
 func Get(o Object, name string) (any, error) {
 	p, ok := o.Obj().Property(name)
 	if !ok {
-		return nil, fmt.Errorf("Property '%s.%s' not found", o.Obj().TypeName(), name)
+		return nil, &NotFoundError{Type: o.Obj().TypeName(), Name: name}
 	}
 	if p.Get == nil {
 		return nil, fmt.Errorf("Property '%s.%s' is not readable", o.Obj().TypeName(), name)

@@ -19,6 +19,15 @@ func Nearest(word string, candidates []string) string {
 	return best
 }
 
+// DidYouMean is the end of a message about a word that is none of those that are
+// known: it names the nearest, and is empty when none is near.
+func DidYouMean(word string, known []string) string {
+	if near := Nearest(word, known); near != "" {
+		return "; did you mean '" + near + "'?"
+	}
+	return ""
+}
+
 const maxNearest = 64
 
 // distance is the Damerau-Levenshtein distance of adjacent transpositions.

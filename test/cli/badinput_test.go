@@ -137,6 +137,9 @@ var badOptions = []bad{
 	{"-global foo", "-global foo: Invalid parameter 'foo'"},
 	{"-global driver=foo,property=bar", "options 'driver', 'property', and 'value' are required"},
 	{"-chardev foo,id=x", "-chardev foo,id=x: 'foo' is not a valid char driver name"},
+	{"-chardev sokcet,id=x", "'sokcet' is not a valid char driver name; did you mean 'socket'?"},
+	{"-boot menuu=on", "Parameter 'boot.menuu' is unexpected; did you mean 'menu'?"},
+	{"-fw_cfg nam=opt/x,string=a", "Invalid parameter 'nam'; did you mean 'name'?"},
 	{"-chardev null", "-chardev null: chardev: no id specified"},
 	{"-chardev null,id=x,foo=1", "-chardev null,id=x,foo=1: Invalid parameter 'foo'"},
 	{"-chardev null,id=x -chardev null,id=x", "-chardev null,id=x: Duplicate ID 'x' for chardev"},
@@ -156,6 +159,7 @@ var badOptions = []bad{
 	{"-chardev socket,id=x,path=@/s,websocket=on", "'websocket' is not supported"},
 	{"-chardev socket,id=x,fd=99", "File descriptor '99' is not a socket"},
 	{"-chardev socket,id=x,host=h,port=1,tls-creds=nope", "No TLS credentials with id 'nope'"},
+	{"-serial sdtio", "-serial sdtio: 'sdtio' is not a valid char driver; did you mean 'stdio'?"},
 	{"-serial foo", "-serial foo: 'foo' is not a valid char driver"},
 	{"-serial file:@/none/x", "-serial file:@/none/x: Could not open '@/none/x': "},
 	{"-serial unix:@/none/x,server=on,wait=off", "-serial unix:@/none/x,server=on,wait=off: Failed to bind socket to @/none/x: "},
@@ -234,6 +238,11 @@ var badMachines = []bad{
 	{"-smbios foo=1", "-smbios foo=1: Must specify type= or file="},
 	{"-smbios type=999", "-smbios type=999: "},
 	{"-smbios file=@/none", "@/none"},
+	{"-device isa-debug-exit,iobas=1", "Property 'isa-debug-exit.iobas' not found; did you mean 'iobase'?"},
+	{"-device loader,addr=0,dat=1", "Property 'loader.dat' not found; did you mean 'data'?"},
+	{"-cpu hots", "unable to find CPU model 'hots'; did you mean 'host'?"},
+	{"-smbios type=1,manufacterer=x", "Invalid parameter 'manufacterer'; did you mean 'manufacturer'?"},
+	{"-global isa-debug-exit.iobas=1 -device isa-debug-exit", "Property 'isa-debug-exit.iobas' not found; did you mean 'iobase'?"},
 	{"-global isa-debug-exit.iobase=abc -device isa-debug-exit", "can't apply global isa-debug-exit.iobase=abc"},
 }
 
@@ -340,6 +349,14 @@ func TestBadOptions(t *testing.T) { eachBad(t, badOptions, "") }
 func TestBadMachines(t *testing.T) {
 	for _, board := range []string{"pc", "microvm"} {
 		t.Run(board, func(t *testing.T) { eachBad(t, badMachines, "-accel qtest -M "+board+" ") })
+	}
+}
+
+// A machine that does not start says why, and nothing of the devices it would lack.
+func TestOneLineWithDefaults(t *testing.T) {
+	got := runIn(t, t.TempDir(), "-accel", "qtest", "-kernel", "none")
+	if want := "govmd: could not open kernel image 'none': no such file or directory\n"; got.status != 1 || got.stderr != want {
+		t.Errorf("status %d, %q, want %q", got.status, got.stderr, want)
 	}
 }
 

@@ -19,6 +19,8 @@ type Loader struct {
 	DataBE   bool  // big-endian
 }
 
+var loaderKeys = []string{"file", "addr", "force-raw", "data", "data-len", "data-be", "cpu-num"}
+
 // ParseLoader reads the device's properties.
 func ParseLoader(pairs []Pair) (Loader, error) {
 	l := Loader{CPU: -1}
@@ -43,7 +45,7 @@ func ParseLoader(pairs []Pair) (Loader, error) {
 			n, err = strconv.ParseUint(p.Value, 0, 31)
 			l.CPU = int(n)
 		default:
-			return l, optionErrorf("Property 'loader.%s' not found", p.Key)
+			return l, optionErrorf("Property 'loader.%s' not found%s", p.Key, option.DidYouMean(p.Key, loaderKeys))
 		}
 		if _, numeric := err.(*strconv.NumError); numeric {
 			err = optionErrorf("Parameter '%s' expects uint64", p.Key)

@@ -38,6 +38,9 @@ const DefaultOrder = "cad"
 // NewOrder is what holds without any -boot.
 func NewOrder() Order { return Order{SplashTime: -1, RebootTimeout: -1} }
 
+// orderKeys are what -boot has.
+var orderKeys = []string{"order", "once", "menu", "strict", "splash", "splash-time", "reboot-timeout"}
+
 // Add takes one -boot option. Later ones override single keys of earlier ones.
 // A device list is checked for its letters here, for what a PC can do by CMOS.
 func (o *Order) Add(pairs []Pair) error {
@@ -63,7 +66,7 @@ func (o *Order) Add(pairs []Pair) error {
 			o.RebootTimeout, err = parseTime("boot.reboot-timeout", p.Value, -1,
 				"reboot timeout is invalid,it should be a value between -1 and 65535")
 		default:
-			err = optionErrorf("Parameter 'boot.%s' is unexpected", p.Key)
+			err = optionErrorf("Parameter 'boot.%s' is unexpected%s", p.Key, option.DidYouMean(p.Key, orderKeys))
 		}
 		if err != nil {
 			return err

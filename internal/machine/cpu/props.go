@@ -156,51 +156,9 @@ func (s *Spec) Set(name, text string) error {
 		s.setFeature(bits, on)
 		return nil
 	}
-	err := fmt.Errorf("Property '%s.%s' not found", s.TypeName(), name)
-	if near := nearest(key); near != "" {
-		err = fmt.Errorf("%w; did you mean '%s'?", err, near)
-	}
-	return err
-}
-
-// nearest returns the property or feature whose name is the most like name, if
-// it is like it at all.
-func nearest(name string) string {
-	best, bestDist := "", 1+len(name)/3
-	consider := func(candidate string) {
-		if d := distance(name, candidate, bestDist); d < bestDist {
-			best, bestDist = candidate, d
-		}
-	}
+	known := FeatureNames()
 	for _, p := range plainProps {
-		consider(p.Name)
+		known = append(known, p.Name)
 	}
-	for _, n := range FeatureNames() {
-		consider(n)
-	}
-	return best
-}
-
-// distance is the number of edits between two words, if it is less than limit.
-func distance(a, b string, limit int) int {
-	if len(a)-len(b) >= limit || len(b)-len(a) >= limit {
-		return limit
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diag := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := diag
-			if a[i] != b[j] {
-				d++
-			}
-			diag = row[j+1]
-			row[j+1] = min(d, row[j]+1, diag+1)
-		}
-	}
-	return row[len(b)]
+	return fmt.Errorf("Property '%s.%s' not found%s", s.TypeName(), name, option.DidYouMean(key, known))
 }

@@ -3,6 +3,8 @@ package cpu
 import (
 	"fmt"
 	"strings"
+
+	"govmd/internal/option"
 )
 
 // Spec is a CPU model with what was asked to be different: the option -cpu,
@@ -39,7 +41,11 @@ func Parse(text string) (spec *Spec, warnings []string, err error) {
 		return nil, nil, fmt.Errorf("-cpu option cannot be empty")
 	}
 	if spec, err = NewSpec(parts[0]); err != nil {
-		return nil, nil, err
+		var names []string
+		for _, m := range Models() {
+			names = append(names, m.Name)
+		}
+		return nil, nil, fmt.Errorf("%w%s", err, option.DidYouMean(parts[0], names))
 	}
 	var plus, minus []string
 	given := map[string]string{}

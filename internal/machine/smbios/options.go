@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -75,7 +77,7 @@ func (c *Config) Add(pairs []Pair, read ReadFile) error {
 	if name, ok := last(pairs, "file"); ok {
 		for _, p := range pairs {
 			if p.Key != "file" {
-				return invalidParameter(p.Key)
+				return invalidParameter(p.Key, []string{"file"})
 			}
 		}
 		return u.addFile(name, read)
@@ -96,7 +98,9 @@ func last(pairs []Pair, key string) (value string, ok bool) {
 	return value, ok
 }
 
-func invalidParameter(key string) error { return qemuError("Invalid parameter '" + key + "'") }
+func invalidParameter(key string, known []string) error {
+	return qemuErrorf("Invalid parameter '%s'%s", key, option.DidYouMean(key, known))
+}
 
 // qemuError is an error whose text clients of QEMU know.
 type qemuError string
@@ -149,7 +153,7 @@ func (u *options) addFields(typeText string, pairs []Pair, read ReadFile) error 
 		}
 		want, ok := known[p.Key]
 		if !ok {
-			return invalidParameter(p.Key)
+			return invalidParameter(p.Key, slices.Sorted(maps.Keys(known)))
 		}
 		if strings.IndexByte(p.Value, 0) >= 0 {
 			return fmt.Errorf("parameter '%s' has a zero byte", p.Key)
