@@ -103,7 +103,7 @@ func unknownOption(name string) error {
 // later are options that are known to QEMU and will be here.
 var later = []string{
 	"audiodev", "balloon", "chroot", "fsdev", "full-screen", "gdb", "incoming", "k", "loadvm",
-	"mtdblock", "netdev", "pflash", "preconfig",
+	"mtdblock", "pflash", "preconfig",
 	"run-with", "s", "sandbox", "sd", "set", "spice", "tpmdev",
 	"usb", "usbdevice", "virtfs", "vnc",
 }

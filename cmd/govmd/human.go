@@ -27,6 +27,7 @@ func (v *vm) makeHuman() {
 		v.fds.HumanCommands(),
 		v.traceControl().HumanCommands(),
 		v.objects.HumanCommands(v.machine.Root),
+		v.net.HumanCommands(),
 		v.logCommands(),
 	)...)
 	if v.control != nil {
@@ -38,6 +39,7 @@ func (v *vm) makeHuman() {
 		v.machine.Run.InfoCommands(),
 		v.machine.InfoCommands(),
 		v.chardevs.InfoCommands(),
+		v.net.InfoCommands(),
 		v.traceControl().InfoCommands(),
 		v.objects.InfoCommands(v.machine.Root),
 		iothread.InfoCommands(&v.objects),

@@ -11,6 +11,7 @@ import (
 	"govmd/internal/machine"
 	"govmd/internal/machine/qtest"
 	"govmd/internal/monitor"
+	"govmd/internal/net"
 	"govmd/internal/qmp"
 	"govmd/internal/runstate"
 )
@@ -27,6 +28,7 @@ func (v *vm) serveMonitors(context.Context) error {
 	})
 	v.registry.Add(v.monitor.Commands()...)
 	v.registry.Add(v.machine.Commands()...)
+	v.registry.Add(v.net.Commands()...)
 	v.fds.SetRunning(v.machine.Run.Running)
 	v.registry.Add(v.fds.Commands()...)
 	v.registry.Add(v.chardevs.Commands()...)
@@ -46,6 +48,7 @@ func (v *vm) serveMonitors(context.Context) error {
 	v.registry.AddEvents(export.Events()...)
 	v.registry.AddEvents(runstate.Events()...)
 	v.registry.AddEvents(machine.Events()...)
+	v.registry.AddEvents(net.Events()...)
 	v.makeHuman()
 	for _, m := range v.setup.monitors {
 		fe := v.monitor.Frontend(monitor.Options{Pretty: m.pretty})

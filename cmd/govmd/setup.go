@@ -28,6 +28,7 @@ type setup struct {
 	debugCon    string
 	objects     []objectSetup
 	blockdevs   []blockdevSetup
+	netdevs     []netdevSetup
 	drives      []driveSetup
 	snapshot    bool // -snapshot
 	qtest       string

@@ -26,6 +26,7 @@ import (
 	"govmd/internal/machine"
 	"govmd/internal/monitor"
 	"govmd/internal/monitor/human"
+	"govmd/internal/net"
 	"govmd/internal/object"
 	"govmd/internal/qmp"
 	"govmd/internal/runstate"
@@ -47,6 +48,7 @@ type vm struct {
 	monitor  *monitor.Monitor
 	human    *human.Monitor
 	machine  *machine.Machine
+	net      *net.Net
 	control  *control.Control // of images and drives; nil before they are opened
 	// jobs and those of them that are about images; nil as control is.
 	jobs      *job.Manager
@@ -125,7 +127,7 @@ func (v *vm) onClose(fn func()) { v.undo = append(v.undo, fn) }
 func (v *vm) build(ctx context.Context) error {
 	go v.lane.Run()
 	for _, step := range []func(context.Context) error{
-		v.nameProcess, v.writePIDFile, v.lockMemory, v.onLane(v.makeObjects), v.openChardevs,
+		v.nameProcess, v.writePIDFile, v.lockMemory, v.onLane(v.makeObjects), v.openChardevs, v.openNetdevs,
 		v.onLane(v.makeMachine), v.serve, v.announce,
 	} {
 		err := step(ctx)

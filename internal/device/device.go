@@ -28,6 +28,7 @@ import (
 	"govmd/internal/event"
 	"govmd/internal/lane"
 	"govmd/internal/memory"
+	"govmd/internal/net"
 	"govmd/internal/object"
 	"govmd/internal/option"
 	"govmd/internal/runstate"
@@ -83,6 +84,7 @@ type Env struct {
 	Log    *logrus.Logger
 
 	Blocks *block.Graph  // images, drives and media
+	Net    *net.Net      // network back ends
 	Input  *input.Router // what users type and point at
 	CPUs   int           // vCPUs that the machine begins with
 

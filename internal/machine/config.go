@@ -11,6 +11,7 @@ import (
 	"govmd/internal/lane"
 	"govmd/internal/machine/boot"
 	"govmd/internal/machine/smbios"
+	"govmd/internal/net"
 	"govmd/internal/object"
 	"govmd/internal/runstate"
 	"govmd/internal/yank"
@@ -62,6 +63,7 @@ type Config struct {
 	Log    *logrus.Logger
 
 	Chardevs *chardev.Registry
+	Net      *net.Net // network back ends
 	// Yanks knows whose connections can be cut; nil for nobody.
 	Yanks *yank.Registry
 	// Files opens files whose names may stand for descriptors.

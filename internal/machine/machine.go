@@ -95,7 +95,7 @@ func (m *Machine) make() error {
 		Clock: clocks, Lane: cfg.Lane, Events: cfg.Events, Run: m.Run, State: &state.Registry{}, Log: cfg.Log,
 		Memory: sys, Mem: m.mem, IO: m.io, Root: m.Root,
 		Chardev: func(id string, fe chardev.Frontend) (chardev.Port, error) { return cfg.Chardevs.Attach(id, fe) },
-		Object:  cfg.Objects.Find, CPUs: cfg.SMP.CPUs,
+		Object:  cfg.Objects.Find, CPUs: cfg.SMP.CPUs, Net: cfg.Net,
 	}
 	m.Env.Input = input.New(m.Run, clocks.Virtual)
 	m.onClose(m.Env.Input.Close)

@@ -1,0 +1,6 @@
+// Package backends brings in all kinds of network back ends.
+package backends
+
+import (
+	_ "govmd/internal/net/tap"
+)
