@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -108,36 +109,41 @@ func (l *logFile) swap(name string, f *fd.File) error {
 	return err
 }
 
-// watchLogSignal has SIGUSR1 open the log anew, as log rotation wants it; stop
+// watchLogSignal has SIGUSR1 open all logs anew, as log rotation wants it; stop
 // ends the watch. Without a log the signal does nothing.
 func (v *vm) watchLogSignal() (stop func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGUSR1)
-	over, done := make(chan struct{}), make(chan struct{})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for {
 			select {
 			case <-signals:
-				v.reopenLogs()
-			case <-over:
+				v.reopenLogs(ctx)
+			case <-ctx.Done():
 				return
 			}
 		}
 	}()
 	return func() {
 		signal.Stop(signals)
-		close(over)
+		cancel()
 		<-done
 	}
 }
 
-func (v *vm) reopenLogs() {
-	l := v.logFile.Load()
-	if l == nil {
-		return
+func (v *vm) reopenLogs(ctx context.Context) {
+	const kept = "cannot open the log anew, so the old one goes on"
+	v.logChange.Lock()
+	if l := v.logFile.Load(); l != nil {
+		if err := l.reopen(); err != nil {
+			v.log.Warnf("-D %s: %s: %v", l.path(), kept, pathReason(err))
+		}
 	}
-	if err := l.reopen(); err != nil {
-		v.log.Warnf("-D %s: cannot open the log anew, so the old one goes on: %v", l.path(), pathReason(err))
-	}
+	v.logChange.Unlock()
+	v.chardevs.ReopenLogs(ctx, func(id, path string, err error) {
+		v.log.Warnf("character device %s, logfile=%s: %s: %v", id, path, kept, err)
+	})
 }

@@ -88,7 +88,7 @@ func init() {
 		{"no-acpi", "", "no ACPI: the same as -machine acpi=off", flag(func(s *setup) { s.setMachine("acpi", "off") })},
 
 		{"pidfile", "FILE", "write the process id to FILE, which is locked, and goes away at the end", text(func(s *setup) *string { return &s.pidFile })},
-		{"D", "FILE", "where what -d turns on is logged, instead of standard error; SIGUSR1 opens it anew", text(func(s *setup) *string { return &s.logFile })},
+		{"D", "FILE", "where what -d turns on is logged, instead of standard error; SIGUSR1 opens it and other logs anew", text(func(s *setup) *string { return &s.logFile })},
 		{"trace", "[enable=]PATTERN[,events=FILE][,file=FILE]", "enable the trace points whose names match PATTERN, or a line of FILE; 'help' lists them", applyTrace},
 		{"d", "ITEM[,ITEM...]", "what to log; 'help' lists items", applyLogItems},
 	}

@@ -58,7 +58,7 @@ type vm struct {
 	pidFile   *pidFile
 	logFile   atomic.Pointer[logFile] // of -D or logfile; nil for none
 	logSplit  *splitter
-	// logChange is held while logFile is replaced.
+	// logChange is held while logFile is replaced or opened anew.
 	logChange sync.Mutex
 	daemon    *daemon   // nil when we are none
 	notifier  *notifier // nil when nobody wants to hear

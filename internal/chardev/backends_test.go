@@ -2,6 +2,7 @@ package chardev
 
 import (
 	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -583,5 +584,79 @@ func TestLogHeldUp(t *testing.T) {
 	}()
 	for p.Write(chunk) == 0 {
 		<-room
+	}
+}
+
+// A log that was renamed is opened anew, and nothing is lost.
+func TestLogReopened(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	path := filepath.Join(dir, "log")
+	var r Registry
+	c, err := r.Add(t.Context(), Config{ID: "c", Backend: NullConfig{}, Log: LogConfig{File: "log"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.Add(t.Context(), Config{ID: "without", Backend: NullConfig{}}); err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir("/") // as daemons do
+	p := attach(t, c, newSink(0))
+	const rounds, lines = 50, 10
+	files := make([]string, 0, rounds+1)
+	for round := range rounds {
+		for line := range lines {
+			for text := []byte(fmt.Sprintf("%04d\n", round*lines+line)); len(text) > 0; {
+				text = text[p.Write(text):]
+			}
+		}
+		old := path + strconv.Itoa(round)
+		files = append(files, old)
+		if err := os.Rename(path, old); err != nil {
+			t.Fatal(err)
+		}
+		r.ReopenLogs(t.Context(), func(id, path string, err error) { t.Errorf("%s, %s: %v", id, path, err) })
+	}
+	r.Close()
+	var got, want []byte
+	for _, name := range append(files, path) {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, text...)
+	}
+	for i := range rounds * lines {
+		want = fmt.Appendf(want, "%04d\n", i)
+	}
+	if !bytes.Equal(got, want) {
+		t.Errorf("the logs hold %d bytes %q", len(got), got)
+	}
+}
+
+func TestLogNotReopened(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "a"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "a", "log")
+	var r Registry
+	c, err := r.Add(t.Context(), Config{ID: "c", Backend: NullConfig{}, Log: LogConfig{File: path}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := attach(t, c, newSink(0))
+	if err := os.Rename(filepath.Join(dir, "a"), filepath.Join(dir, "b")); err != nil {
+		t.Fatal(err)
+	}
+	var failed []string
+	r.ReopenLogs(t.Context(), func(id, path string, err error) { failed = append(failed, id+" "+path+": "+err.Error()) })
+	if len(failed) != 1 || failed[0] != "c "+path+": No such file or directory" {
+		t.Errorf("%q", failed)
+	}
+	p.Write([]byte("still there"))
+	r.Close()
+	if got, _ := os.ReadFile(filepath.Join(dir, "b", "log")); string(got) != "still there" {
+		t.Errorf("the log holds %q", got)
 	}
 }

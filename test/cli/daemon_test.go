@@ -229,16 +229,21 @@ func TestDaemonInheritsDescriptors(t *testing.T) {
 // its new end.
 func TestLogRotation(t *testing.T) {
 	dir := shortDir(t)
-	d := beginDaemon(t, dir, "-M", "none", "-D", "log", "-qmp", "unix:qmp,server=on,wait=off")
+	d := beginDaemon(t, dir, "-M", "none", "-D", "log", "-qmp", "unix:qmp,server=on,wait=off", "-chardev", "null,id=c,logfile=console")
 	log, old := filepath.Join(dir, "log"), filepath.Join(dir, "log.1")
+	console := filepath.Join(dir, "console")
 	if err := os.WriteFile(log, []byte("what was logged\n"), 0); err != nil { // O_TRUNC: as copytruncate does
 		t.Fatal(err)
 	}
 	if err := os.Rename(log, old); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.Rename(console, console+".1"); err != nil {
+		t.Fatal(err)
+	}
 	d.signal(unix.SIGUSR1)
 	d.waitFile(log)
+	d.waitFile(console)
 	if err := os.Truncate(log, 0); err != nil {
 		t.Fatal(err)
 	}
