@@ -245,6 +245,11 @@ func (p *PC) setupChips(m *Machine) {
 	if err := m.Accel.SetELCR(levels); err != nil {
 		m.log().Errorf("trigger modes: %v", err)
 	}
+	// Keys are translated to scan code set 1, as systems expect of a PC, and the
+	// keyboard interrupts; the mouse is off.
+	const writeMode, mode = 0x60, 0x61
+	m.io.WriteIO(0x64, []byte{writeMode})
+	m.io.WriteIO(0x60, []byte{mode})
 }
 
 func (p *PC) pressPowerButton() {

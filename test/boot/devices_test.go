@@ -84,7 +84,8 @@ func TestPCDevices(t *testing.T) {
 		"-device", "virtio-rng-pci-non-transitional,addr=6",
 		"-device", "virtio-rng-pci,disable-modern=on,disable-legacy=off,addr=7",
 		"-device", "virtio-rng-pci,vectors=0,addr=8",
-		"-device", "virtio-serial-pci", "-device", "pvpanic")
+		"-device", "virtio-serial-pci", "-device", "pvpanic",
+		"-device", "i6300esb,addr=9", "-watchdog-action", "pause")
 
 	d.memoryAbove4G()
 	d.what("cd /sys/devices/system/cpu; echo $(cat present possible online)", "0-2 0-3 0-2")
@@ -101,6 +102,8 @@ func TestPCDevices(t *testing.T) {
 	d.virtconsole()
 	d.backPressure()
 	d.setClock()
+	d.keyboard()
+	d.watchdog()
 
 	if vmtest.IsQEMU() {
 		return // in the emulated host its firmware does not come back from sleep

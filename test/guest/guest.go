@@ -38,7 +38,7 @@ var files embed.FS
 // what turns the ACPI power button into an input event.
 var modules = []string{
 	"virtio_pci", "virtio_mmio", "virtio_console", "virtio-rng",
-	"evdev", "button", "pvpanic-mmio",
+	"evdev", "button", "pvpanic-mmio", "i6300esb",
 }
 
 // Write writes the initramfs with modules of k, and the more that are named. extra
