@@ -21,12 +21,13 @@ const (
 	cpuidEntryWords = 10 // of 32 bits
 	cpuidHeadWords  = 2
 	cpuidMaxEntries = 256 // KVM_MAX_CPUID_ENTRIES
+	usualCPUID      = 64  // entries that there is room for at first
 )
 
-// growCPUID issues a call that fills a kvm_cpuid2, with more room each time
-// that the kernel asks for it.
-func growCPUID(fd int, req request) ([]CPUIDEntry, error) {
-	for n := 64; ; n *= 2 {
+// growCPUID issues a call that fills a kvm_cpuid2, with room for n entries and
+// more each time that the kernel asks for it.
+func growCPUID(fd int, req request, n int) ([]CPUIDEntry, error) {
+	for ; ; n *= 2 {
 		buf := make([]uint32, cpuidHeadWords+cpuidEntryWords*n)
 		buf[0] = uint32(n)
 		_, err := ioctlPtr(fd, req, &buf[0])
@@ -67,7 +68,7 @@ func encodeCPUID(entries []CPUIDEntry) []uint32 {
 // few features (x2APIC, TSC deadline, those that depend on the in-kernel
 // interrupt controllers) are told by capabilities instead.
 func (s *System) SupportedCPUID() ([]CPUIDEntry, error) {
-	return growCPUID(s.fd, reqGetSupportedCPUID)
+	return growCPUID(s.fd, reqGetSupportedCPUID, usualCPUID)
 }
 
 // SetCPUID gives the vCPU its CPUID leaves. It must be done before the vCPU
@@ -82,4 +83,4 @@ func (v *VCPU) SetCPUID(entries []CPUIDEntry) error {
 }
 
 // CPUID returns the leaves that the vCPU has, as KVM adjusted them.
-func (v *VCPU) CPUID() ([]CPUIDEntry, error) { return growCPUID(v.fd, reqGetCPUID2) }
+func (v *VCPU) CPUID() ([]CPUIDEntry, error) { return growCPUID(v.fd, reqGetCPUID2, usualCPUID) }

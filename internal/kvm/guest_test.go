@@ -3,6 +3,7 @@ package kvm_test
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"testing"
 
 	"govmd/internal/kvm"
@@ -458,5 +459,19 @@ func TestKVMStateCalls(t *testing.T) {
 	kvmtest.Check(t, g.VM.SetPITReinject(false))
 	if g.VM.MaxVCPUs() < 1 || g.VM.MaxVCPUID() < g.VM.MaxVCPUs() || g.VM.MaxRoutes() < 24 {
 		t.Errorf("limits %d %d %d", g.VM.MaxVCPUs(), g.VM.MaxVCPUID(), g.VM.MaxRoutes())
+	}
+}
+
+// A list that has no room where KVM puts it is asked for again with more.
+func TestKVMListsGrow(t *testing.T) {
+	sys := kvmtest.Open(t)
+	entries, msrs, err := kvm.ListsGrowingFrom(sys, 1, 0)
+	kvmtest.Check(t, err)
+	wantEntries, err := sys.SupportedCPUID()
+	kvmtest.Check(t, err)
+	wantMSRs, err := sys.MSRIndexList()
+	kvmtest.Check(t, err)
+	if len(entries) != len(wantEntries) || len(entries) < 2 || !slices.Equal(msrs, wantMSRs) || len(msrs) == 0 {
+		t.Errorf("%d leaves and %d MSRs, otherwise %d and %d", len(entries), len(msrs), len(wantEntries), len(wantMSRs))
 	}
 }

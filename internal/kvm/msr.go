@@ -37,16 +37,22 @@ func (e *MSRError) Error() string {
 const msrBatch = 128
 
 // MSRIndexList returns the MSRs that make up a vCPU's state on this host.
-func (s *System) MSRIndexList() ([]uint32, error) { return growIndexList(s.fd, reqGetMSRIndexList) }
+func (s *System) MSRIndexList() ([]uint32, error) {
+	return growIndexList(s.fd, reqGetMSRIndexList, usualMSRs)
+}
 
 // MSRFeatureIndexList returns the MSRs that describe features, readable with
 // System.GetMSRs.
 func (s *System) MSRFeatureIndexList() ([]uint32, error) {
-	return growIndexList(s.fd, reqGetMSRFeatureIndexList)
+	return growIndexList(s.fd, reqGetMSRFeatureIndexList, usualMSRs)
 }
 
-func growIndexList(fd int, req request) ([]uint32, error) {
-	n := 256
+// usualMSRs is how many indices there is room for at first.
+const usualMSRs = 256
+
+// growIndexList issues a call that fills a kvm_msr_list, with room for n indices
+// and more when the kernel asks for it.
+func growIndexList(fd int, req request, n int) ([]uint32, error) {
 	for {
 		buf := make([]uint32, 1+n)
 		buf[0] = uint32(n)
