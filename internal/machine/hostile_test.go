@@ -2,6 +2,8 @@ package machine
 
 import (
 	"context"
+	"math/rand/v2"
+	"runtime"
 	"testing"
 	"time"
 
@@ -159,3 +161,29 @@ func fuzzBoard(f *testing.F, name string) {
 
 func FuzzPC(f *testing.F)      { fuzzBoard(f, "pc") }
 func FuzzMicrovm(f *testing.F) { fuzzBoard(f, "microvm") }
+
+// However long a guest goes on, the process does not grow.
+func TestHostileGuestsDoNotGrow(t *testing.T) {
+	for _, name := range []string{"pc", "microvm"} {
+		t.Run(name, func(t *testing.T) {
+			r := hostileBoard(t, name)
+			r.do(r.Run.Start)
+			rnd := rand.NewChaCha8([32]byte{1})
+			heap := func(rounds int) uint64 {
+				p := make(program, 16<<10)
+				for range rounds {
+					_, _ = rnd.Read(p) // it never fails
+					r.drive(p)
+				}
+				runtime.GC()
+				var m runtime.MemStats
+				runtime.ReadMemStats(&m)
+				return m.HeapAlloc
+			}
+			before := heap(10) // what is made at first use is made
+			if after := heap(40); after > before+1<<20 {
+				t.Errorf("the heap has grown from %d to %d bytes", before, after)
+			}
+		})
+	}
+}
