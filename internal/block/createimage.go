@@ -59,14 +59,9 @@ func (g *Graph) CreateImage(ctx context.Context, format, filename string, keys *
 	if err := create(ctx, g, proto, empty, mode); err != nil {
 		return err
 	}
-	opts := &qmp.Object{}
-	for _, m := range keys.Members() {
-		opts.Add(strings.ReplaceAll(m.Name, "_", "-"), m.Value)
-	}
-	if t.CreateFixup != nil {
-		if err := t.CreateFixup(opts); err != nil {
-			return err
-		}
+	opts, err := t.creationOptions(keys)
+	if err != nil {
+		return err
 	}
 	where.Set("driver", proto.Name)
 	o, err := DecodeOptions(where, mode)
@@ -95,18 +90,41 @@ func (t *Type) TakesKey(name string) bool {
 	return false
 }
 
+// creationOptions turns what -o takes into the members of the creation's options.
+func (t *Type) creationOptions(keys *qmp.Object) (*qmp.Object, error) {
+	opts := &qmp.Object{}
+	for _, m := range keys.Members() {
+		opts.Add(strings.ReplaceAll(m.Name, "_", "-"), m.Value)
+	}
+	if t.CreateFixup != nil {
+		if err := t.CreateFixup(opts); err != nil {
+			return nil, err
+		}
+	}
+	return opts, nil
+}
+
 // create decodes options of blockdev-create, without the driver, and makes the image.
 func create(ctx context.Context, g *Graph, t *Type, opts *qmp.Object, mode qmp.Mode) error {
+	branch, err := decodeCreation(t, opts, mode)
+	if err != nil {
+		return err
+	}
+	return t.Create(ctx, g, branch)
+}
+
+// decodeCreation decodes options of blockdev-create, without the driver.
+func decodeCreation(t *Type, opts *qmp.Object, mode qmp.Mode) (branch any, err error) {
 	opts.Set("driver", t.Name)
 	doc, err := qjson.Parse(qmp.Append(nil, opts))
 	if err != nil {
-		return Errorf(KindInvalid, "Options of the image cannot be read: %w", err)
+		return nil, Errorf(KindInvalid, "Options of the image cannot be read: %w", err)
 	}
 	var o CreateOptions
 	if err := qmp.Decode(doc.Root(), mode, &o); err != nil {
-		return err
+		return nil, err
 	}
-	return t.Create(ctx, g, o.Branch)
+	return o.Branch, nil
 }
 
 // TakeBool removes an option from those of an image to be created, for CreateFixup,

@@ -40,6 +40,10 @@ type Type struct {
 	// Create makes an image; opts is a pointer to the branch that was registered
 	// with CreateOptions. Nil when images cannot be made.
 	Create func(ctx context.Context, g *Graph, opts any) error
+	// Measure returns how large an image with these options of creation, of which the
+	// file and the size do not count, would be: one of size bytes, with what src shows
+	// if that is not nil. Nil when that cannot be said.
+	Measure func(opts any, size int64, src *Node) (Measured, error)
 	// PlainFile is set when an image is made by making a file of its size.
 	PlainFile bool
 	// CreateKeys describes what -o takes for the format. With dashes in place of

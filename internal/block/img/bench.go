@@ -41,9 +41,13 @@ func bench(t *tool) (int, error) {
 	if t.opts.has("flush-interval") || t.opts.has("no-drain") || t.opts.has("i") || t.opts.has("n") {
 		return 1, errors.New("-i, -n, --flush-interval and --no-drain are not supported")
 	}
-	set, err := cache(t.opts.get("t"), block.Settings{})
+	set, stable, err := cache(t.opts.get("t"), block.Settings{})
 	if err != nil {
 		return 1, err
+	}
+	pattern, err := number("pattern", 0)
+	if err != nil || pattern > 255 {
+		return 1, errors.New("Invalid pattern byte specified")
 	}
 	op, what, perm := block.OpRead, "read", block.PermRead
 	if t.opts.has("w") {
@@ -54,12 +58,13 @@ func bench(t *tool) (int, error) {
 		return 1, err
 	}
 	defer i.Close()
+	i.SetWriteCache(stable == 0)
 	length := i.Length()
 	if size > length {
 		return 1, errors.New("the image is smaller than a request")
 	}
 	fmt.Fprintf(t.out, "Sending %d %s requests, %d bytes each, %d in parallel (starting at offset %d, step size %d)\n", count, what, size, depth, off, step)
-	b := &benchmark{left: count, off: off, step: step, size: size, length: length, queue: i.NewQueue("bench", int(min(depth, block.DefaultWorkers)))}
+	b := &benchmark{left: count, off: off, step: step, size: size, length: length, pattern: byte(pattern), queue: i.NewQueue("bench", int(min(depth, block.DefaultWorkers)))}
 	took, err := b.run(op, int(depth))
 	i.CloseQueue(b.queue)
 	if err != nil {
@@ -73,6 +78,7 @@ func bench(t *tool) (int, error) {
 type benchmark struct {
 	queue              *block.Queue
 	size, step, length int64
+	pattern            byte // what is written
 
 	mu   sync.Mutex
 	left int64
@@ -99,10 +105,16 @@ func (b *benchmark) next(r *block.Request) bool {
 
 func (b *benchmark) run(op block.Op, depth int) (time.Duration, error) {
 	requests := make([]block.Request, depth)
+	for k := range requests {
+		p := block.AlignedBuffer(int(b.size), 4096)
+		for i := range p {
+			p[i] = b.pattern
+		}
+		requests[k].Op, requests[k].Vec = op, block.VecOf(p)
+	}
 	begin := time.Now()
 	for k := range requests {
 		r := &requests[k]
-		r.Op, r.Vec = op, block.VecOf(block.AlignedBuffer(int(b.size), 4096))
 		r.Done = func(r *block.Request, err error) {
 			if err != nil {
 				b.mu.Lock()

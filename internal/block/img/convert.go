@@ -20,7 +20,7 @@ func init() {
 		},
 		command{
 			name: "commit", options: "f:b:dpqt:", long: []string{"image-opts", "object="}, run: commit,
-			usage: "[-q] [-p] [-f FORMAT] [-b BASE] [-d] FILE",
+			usage: "[-q] [-p] [-f FORMAT] [-t CACHE] [-b BASE] [-d] FILE",
 			help:  "write what an image holds into its backing file, and empty it unless there is -d",
 		},
 	)
@@ -62,7 +62,7 @@ func convert(t *tool) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	set, err := cache(t.opts.get("T"), block.Settings{})
+	set, _, err := cache(t.opts.get("T"), block.Settings{})
 	if err != nil {
 		return 1, err
 	}
@@ -87,7 +87,8 @@ func convert(t *tool) (code int, err error) {
 			return 1, fmt.Errorf("%s: error while converting %s: %w", dst, format, err)
 		}
 	}
-	if set, err = cache(t.opts.get("t"), block.Settings{NoFlush: true, Unmap: true}); err != nil {
+	set, stable, err := cache(t.opts.get("t"), block.Settings{NoFlush: true, Unmap: true})
+	if err != nil {
 		return 1, err
 	}
 	to, err := t.openFile(dst, format, set, readWrite)
@@ -99,7 +100,7 @@ func convert(t *tool) (code int, err error) {
 		return 1, errors.New("output file is smaller than input file")
 	}
 	c := &copy.Copy{
-		Source: from.Root(), Target: to.Root(), Sparse: int(sparse), Workers: workers, ZeroFlags: block.MayUnmap,
+		Source: from.Root(), Target: to.Root(), Sparse: int(sparse), Workers: workers, Flags: stable, ZeroFlags: block.MayUnmap | stable,
 		TargetZero: !t.opts.has("n") && to.node.Backing() == nil && to.node.Info().ZeroInit || t.opts.has("target-is-zero"),
 		Done:       t.progress.add,
 	}
@@ -107,7 +108,7 @@ func convert(t *tool) (code int, err error) {
 		if to.node.Limits().WriteFlags&block.Compressed == 0 {
 			return 1, fmt.Errorf("Compression not supported for file format '%s'", format)
 		}
-		c.Flags, c.Sparse, c.Chunk = block.Compressed, 0, int64(to.node.Info().ClusterSize)
+		c.Flags, c.Sparse, c.Chunk = c.Flags|block.Compressed, 0, int64(to.node.Info().ClusterSize)
 		if !t.opts.has("W") && workers == 0 {
 			c.Workers = 2
 		}
@@ -129,7 +130,11 @@ func commit(t *tool) (int, error) {
 	if err := t.opts.expect(1, 1); err != nil {
 		return 1, errors.New("Expecting one image file name")
 	}
-	i, err := t.open(t.opts.args[0], t.opts.get("f"), block.Settings{Unmap: true}, readWrite)
+	set, stable, err := cache(t.opts.get("t"), block.Settings{Unmap: true})
+	if err != nil {
+		return 1, err
+	}
+	i, err := t.open(t.opts.args[0], t.opts.get("f"), set, readWrite)
 	if err != nil {
 		return 1, err
 	}
@@ -159,7 +164,7 @@ func commit(t *tool) (int, error) {
 			return 1, err
 		}
 	}
-	c := &copy.Copy{Source: i.Root(), Base: base, Target: to.Root(), ZeroFlags: block.MayUnmap, Done: t.progress.add}
+	c := &copy.Copy{Source: i.Root(), Base: base, Target: to.Root(), Flags: stable, ZeroFlags: block.MayUnmap | stable, Done: t.progress.add}
 	t.progress.begin(i.node.Length())
 	if err := c.Run(t.context(), 0, i.node.Length()); err != nil {
 		return 1, fmt.Errorf("Block job failed: %s", block.ErrorText(err))

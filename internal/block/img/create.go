@@ -23,7 +23,7 @@ func init() {
 		},
 		command{
 			name: "rebase", options: "f:b:F:B:upqt:T:U", long: []string{"image-opts", "force-share", "object="}, run: rebase,
-			usage: "[-q] [-f FORMAT] [-u] [-p] -b BACKING_FILE [-F BACKING_FORMAT] FILE",
+			usage: "[-q] [-f FORMAT] [-t CACHE] [-T SRC_CACHE] [-u] [-p] -b BACKING_FILE [-F BACKING_FORMAT] FILE",
 			help:  "give an image another backing file without changing what it shows; with -u only its name",
 		},
 	)

@@ -30,6 +30,7 @@ var commands []command
 type tool struct {
 	opts     options
 	out      io.Writer
+	errs     io.Writer
 	progress *progress
 	graph    *block.Graph
 }
@@ -59,7 +60,7 @@ func Main(name string, args []string, out, errs io.Writer) int {
 		fmt.Fprintf(errs, "%s: %s: %v\nusage: %s %s %s\n", name, c.name, err, name, c.name, c.usage)
 		return 1
 	}
-	t := &tool{opts: opts, out: out, graph: block.NewGraph(block.Env{})}
+	t := &tool{opts: opts, out: out, errs: errs, graph: block.NewGraph(block.Env{})}
 	if opts.has("q") {
 		t.out = io.Discard
 	}

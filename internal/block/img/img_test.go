@@ -160,6 +160,71 @@ info v.vhdx
 check v.vhdx
 convert -O qcow2 v.vhdx w.qcow2
 compare -f vhdx -F qcow2 v.vhdx w.qcow2
+create -q -f raw n.raw 1M
+bench -w -c 20 -d 3 -s 4k --pattern=0x41 n.raw
+bench -w -c 20 -d 3 -s 4k --pattern 65 -t writethrough n.raw
+dd bs=4k count=20 if=n.raw of=n2.raw
+compare -f raw -F raw n.raw n2.raw
+io n2.raw read -P 65 0 80k
+!bench -w -c 20 --pattern=256 n.raw
+!bench -w -c 20 -t zork n.raw
+compare -T none a.qcow2 b.qcow2
+!compare -T zork a.qcow2 b.qcow2
+create -q -f qcow2 -b base.qcow2 -F qcow2 k.qcow2
+io k.qcow2 write -P 9 3M 64k
+rebase -t none -T directsync -b a.qcow2 -F qcow2 k.qcow2
+!rebase -t zork -b a.qcow2 -F qcow2 k.qcow2
+!rebase -T zork -b a.qcow2 -F qcow2 k.qcow2
+!commit -t zork k.qcow2
+commit -t writethrough k.qcow2
+dd if=c.qcow2 of=dd.raw
+compare -f qcow2 -F raw c.qcow2 dd.raw
+dd -O qcow2 bs=1M count=3 skip=1 if=c.qcow2 of=dd.qcow2
+info dd.qcow2
+dd bs=64k skip=3 if=dd.qcow2 of=dd2.raw
+dd if=c.qcow2 of=dd3.raw bs=1M skip=99
+info dd3.raw
+!dd bs=0 if=a.qcow2 of=x
+!dd foo=1
+!dd if=a.qcow2
+!dd bs=1z if=a.qcow2 of=x
+measure a.qcow2
+measure -O qcow2 a.qcow2
+json measure --output=json -O qcow2 a.qcow2
+measure --size 1G
+json measure --output=json --size 1000
+measure -O qcow2 --size 1G -o cluster_size=4k
+measure -O qcow2 --size 100T -o cluster_size=2M,refcount_bits=1
+measure -O qcow2 --size 10G -o preallocation=full,extended_l2=on
+measure -O qcow2 -o compat=0.10 c.qcow2
+measure -O qcow2 -o cluster_size=512 n.raw
+!measure
+!measure a.qcow2 b.qcow2
+!measure --size 1G a.qcow2
+!measure -O vdi --size 1G
+!measure -O qcow2 -o foo=1 --size 1G
+!measure -O qcow2 -o cluster_size=512 --size 100T
+create -q -f qcow2 bm.qcow2 20M
+bitmap --add bm.qcow2 b0
+bitmap --add -g 64k --disable bm.qcow2 b1
+io bm.qcow2 write 1M 3M
+info bm.qcow2
+json measure --output=json -O qcow2 bm.qcow2
+!bitmap --add bm.qcow2 b0
+!bitmap --remove bm.qcow2 nope
+!bitmap bm.qcow2 b0
+!bitmap -g 64k --enable bm.qcow2 b0
+!bitmap --add -g 3 bm.qcow2 b4
+!bitmap --add n.raw b
+!bitmap -b bm.qcow2 --enable bm.qcow2 b0
+bitmap --merge b0 --enable bm.qcow2 b1
+bitmap --clear --disable bm.qcow2 b0
+info bm.qcow2
+create -q -f qcow2 bm2.qcow2 20M
+bitmap --add -b bm.qcow2 -F qcow2 --merge b1 bm2.qcow2 copy
+bitmap --remove bm.qcow2 b1
+info bm.qcow2
+info bm2.qcow2
 !create -f zork x 1M
 !create -f qcow2 x
 !create -f raw x 1z
@@ -263,6 +328,21 @@ func TestConvert(t *testing.T) {
 		}
 		if back, err := os.ReadFile("back"); err != nil || !bytes.Equal(back, p) {
 			t.Errorf("%v: it does not come back the same (%v)", args, err)
+		}
+	}
+}
+
+// In some cache modes each write is stable when it is done.
+func TestWritethrough(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if got := ours("create", "-q", "-f", "qcow2", "a.qcow2", "1M"); got.code != 0 {
+		t.Fatal(got.errs)
+	}
+	// A flush fails here, so that it is seen.
+	const image = "driver=qcow2,file.driver=blkdebug,file.image.driver=file,file.image.filename=a.qcow2,file.inject-error.0.event=flush_to_disk"
+	for mode, want := range map[string]int{"writeback": 0, "none": 0, "unsafe": 0, "writethrough": 1, "directsync": 1} {
+		if got := ours("bench", "-w", "-c", "2", "-t", mode, "--image-opts", image); got.code != want {
+			t.Errorf("%s: exit status %d, %s", mode, got.code, got.errs)
 		}
 	}
 }

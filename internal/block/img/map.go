@@ -17,7 +17,7 @@ func init() {
 		},
 		command{
 			name: "compare", options: "f:F:pqsT:U", long: []string{"image-opts", "force-share", "object="}, run: compare,
-			usage: "[-q] [-p] [-s] [-f FORMAT] [-F FORMAT] [-U] FILE1 FILE2",
+			usage: "[-q] [-p] [-s] [-f FORMAT] [-F FORMAT] [-T SRC_CACHE] [-U] FILE1 FILE2",
 			help:  "say whether two images show the same; exit status 1: they do not, 2 and above: it cannot be told",
 		},
 	)
@@ -175,9 +175,13 @@ func compare(t *tool) (int, error) {
 	if err := t.opts.expect(2, 2); err != nil {
 		return 2, errors.New("Expecting two image file names")
 	}
+	set, _, err := cache(t.opts.get("T"), block.Settings{})
+	if err != nil {
+		return 2, err
+	}
 	var images [2]*image
 	for k, format := range []string{t.opts.get("f"), t.opts.get("F")} {
-		i, err := t.open(t.opts.args[k], format, block.Settings{}, block.PermRead)
+		i, err := t.open(t.opts.args[k], format, set, block.PermRead)
 		if err != nil {
 			return 2, err
 		}

@@ -11,15 +11,20 @@ import (
 	"govmd/internal/qmp/qjson"
 )
 
-// cache returns the settings of a cache mode (-t, -T), which begin as set.
-func cache(mode string, set block.Settings) (block.Settings, error) {
+// cache returns the settings of a cache mode (-t, -T), which begin as set, and the
+// flags with which is written: each write is stable in some of them.
+func cache(mode string, set block.Settings) (block.Settings, block.Flags, error) {
 	if mode == "" {
-		return set, nil
+		return set, 0, nil
 	}
-	if _, ok := set.SetCacheMode(mode); !ok {
-		return set, fmt.Errorf("Invalid cache option: %s", mode)
+	writethrough, ok := set.SetCacheMode(mode)
+	switch {
+	case !ok:
+		return set, 0, fmt.Errorf("Invalid cache option: %s", mode)
+	case writethrough:
+		return set, block.FUA, nil
 	}
-	return set, nil
+	return set, 0, nil
 }
 
 // image is an image in use.

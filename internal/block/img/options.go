@@ -15,7 +15,17 @@ var errHelp = errors.New("help is wanted")
 // options are what a command was given.
 type options struct {
 	values map[string][]string // by the option's name, without dashes
+	order  []given
 	args   []string
+}
+
+// given is an option as it was given.
+type given struct{ name, value string }
+
+// put notes an option.
+func (o *options) put(name, value string) {
+	o.values[name] = append(o.values[name], value)
+	o.order = append(o.order, given{name, value})
 }
 
 func (o *options) has(name string) bool { return len(o.values[name]) > 0 }
@@ -97,7 +107,7 @@ func parse(c *command, args []string) (options, error) {
 				}
 				value = args[i]
 			}
-			o.values[name] = append(o.values[name], value)
+			o.put(name, value)
 		case len(a) > 1 && a[0] == '-' && (a[1] < '0' || a[1] > '9'):
 			for j := 1; j < len(a); j++ {
 				name := a[j : j+1]
@@ -109,7 +119,7 @@ func parse(c *command, args []string) (options, error) {
 					return o, fmt.Errorf("unrecognized option '-%s'", name)
 				}
 				if at+1 == len(c.options) || c.options[at+1] != ':' {
-					o.values[name] = append(o.values[name], "")
+					o.put(name, "")
 					continue
 				}
 				value := a[j+1:]
@@ -119,7 +129,7 @@ func parse(c *command, args []string) (options, error) {
 					}
 					value = args[i]
 				}
-				o.values[name] = append(o.values[name], value)
+				o.put(name, value)
 				break
 			}
 		default:

@@ -20,7 +20,15 @@ func rebase(t *tool) (int, error) {
 	if !t.opts.has("b") {
 		return 1, errors.New("Must specify backing file (-b) or use simple rebase mode (-u)")
 	}
-	i, err := t.open(t.opts.args[0], t.opts.get("f"), block.Settings{Unmap: true, NoIO: t.opts.has("u")}, readWrite)
+	set, stable, err := cache(t.opts.get("t"), block.Settings{Unmap: true, NoIO: t.opts.has("u")})
+	if err != nil {
+		return 1, err
+	}
+	source, _, err := cache(t.opts.get("T"), block.Settings{})
+	if err != nil {
+		return 1, err
+	}
+	i, err := t.open(t.opts.args[0], t.opts.get("f"), set, readWrite)
 	if err != nil {
 		return 1, err
 	}
@@ -34,7 +42,7 @@ func rebase(t *tool) (int, error) {
 		return 1, fmt.Errorf("Could not change the backing file to '%s': backing format must be specified (-F)", back)
 	}
 	if !t.opts.has("u") {
-		if err := t.pull(i, back, format); err != nil {
+		if err := t.pull(i, back, format, source, stable); err != nil {
 			return 1, err
 		}
 	}
@@ -47,8 +55,9 @@ func rebase(t *tool) (int, error) {
 	return 0, nil
 }
 
-// pull copies into the image what the new backing file does not have.
-func (t *tool) pull(i *image, back, format string) error {
+// pull copies into the image, by writes with flags, what the new backing file, which
+// is opened with source, does not have.
+func (t *tool) pull(i *image, back, format string, source block.Settings, flags block.Flags) error {
 	old := i.node.Backing()
 	if old == nil && back == "" {
 		return nil
@@ -59,7 +68,7 @@ func (t *tool) pull(i *image, back, format string) error {
 		if err != nil {
 			return err
 		}
-		if fresh, err = t.openFile(full, format, block.Settings{}, block.PermRead); err != nil {
+		if fresh, err = t.openFile(full, format, source, block.PermRead); err != nil {
 			return fmt.Errorf("Could not open new backing file '%s': %w", back, err)
 		}
 		defer fresh.Close()
@@ -79,7 +88,7 @@ func (t *tool) pull(i *image, back, format string) error {
 			n = min(n, m)
 		}
 		if !have {
-			if err := t.pullRange(i, fresh, off, p.B[:n], q.B[:n]); err != nil {
+			if err := t.pullRange(i, fresh, off, p.B[:n], q.B[:n], flags); err != nil {
 				return errors.New(block.ErrorText(err))
 			}
 		}
@@ -89,7 +98,7 @@ func (t *tool) pull(i *image, back, format string) error {
 	return nil
 }
 
-func (t *tool) pullRange(i, fresh *image, off int64, p, q []byte) error {
+func (t *tool) pullRange(i, fresh *image, off int64, p, q []byte, flags block.Flags) error {
 	if err := i.Root().Preadv(off, block.VecOf(p), 0); err != nil {
 		return err
 	}
@@ -103,7 +112,7 @@ func (t *tool) pullRange(i, fresh *image, off int64, p, q []byte) error {
 	case bytes.Equal(p, q):
 		return nil
 	case block.IsZeroBytes(p):
-		return i.Root().PwriteZeroes(off, int64(len(p)), 0)
+		return i.Root().PwriteZeroes(off, int64(len(p)), flags)
 	}
-	return i.Root().Pwritev(off, block.VecOf(p), 0)
+	return i.Root().Pwritev(off, block.VecOf(p), flags)
 }
