@@ -2,6 +2,7 @@ package block
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"govmd/internal/option"
@@ -102,6 +103,40 @@ func (t *Type) creationOptions(keys *qmp.Object) (*qmp.Object, error) {
 		}
 	}
 	return opts, nil
+}
+
+// decodeKeys decodes what -o takes, where no image is made: the file is none, and a
+// size that is not given is 0.
+func (t *Type) decodeKeys(keys *qmp.Object, mode qmp.Mode) (branch any, err error) {
+	opts, err := t.creationOptions(keys)
+	if err != nil {
+		return nil, err
+	}
+	opts.Set("file", "")
+	if _, given := opts.Get("size"); !given {
+		if opts.Set("size", int64(0)); mode == qmp.Keyval {
+			opts.Set("size", "0")
+		}
+	}
+	return decodeCreation(t, opts, mode)
+}
+
+// DecodeAmend returns what an Amender of the format takes, from keys as -o has them.
+func DecodeAmend(format string, keys *qmp.Object, mode qmp.Mode) (any, error) {
+	t := types[format]
+	if len(t.AmendKeys) == 0 {
+		return nil, Errorf(KindUnsupported, "Format driver '%s' does not support option amendment", format)
+	}
+	for _, m := range keys.Members() {
+		switch {
+		case slices.Contains(t.AmendKeys, m.Name):
+		case t.TakesKey(m.Name):
+			return nil, Errorf(KindInvalid, "Invalid parameter '%s'\nThis option is only supported for image creation", m.Name)
+		default:
+			return nil, Errorf(KindInvalid, "Invalid parameter '%s'", m.Name)
+		}
+	}
+	return t.decodeKeys(keys, mode)
 }
 
 // create decodes options of blockdev-create, without the driver, and makes the image.

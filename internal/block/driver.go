@@ -178,6 +178,7 @@ type Emptier interface {
 
 // Amender changes options of an existing image.
 type Amender interface {
+	// Amend takes what DecodeAmend returns.
 	Amend(ctx context.Context, opts any, force bool, progress func(done, total int64)) error
 }
 

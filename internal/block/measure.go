@@ -33,17 +33,7 @@ func MeasureImage(format string, keys *qmp.Object, mode qmp.Mode, size int64, sr
 		size = (size + 511) &^ 511
 		return Measured{Required: size, FullyAllocated: size, Bitmaps: -1}, nil
 	}
-	opts, err := t.creationOptions(keys)
-	if err != nil {
-		return Measured{}, err
-	}
-	opts.Set("file", "") // there is none
-	if mode == qmp.Keyval {
-		opts.Set("size", "0")
-	} else {
-		opts.Set("size", int64(0))
-	}
-	branch, err := decodeCreation(t, opts, mode)
+	branch, err := t.decodeKeys(keys, mode)
 	if err != nil {
 		return Measured{}, err
 	}

@@ -40,6 +40,9 @@ type Type struct {
 	// Create makes an image; opts is a pointer to the branch that was registered
 	// with CreateOptions. Nil when images cannot be made.
 	Create func(ctx context.Context, g *Graph, opts any) error
+	// AmendKeys are those of CreateKeys that an existing image can be given: its driver
+	// is an Amender, and takes options of creation.
+	AmendKeys []string
 	// Measure returns how large an image with these options of creation, of which the
 	// file and the size do not count, would be: one of size bytes, with what src shows
 	// if that is not nil. Nil when that cannot be said.

@@ -204,6 +204,30 @@ measure -O qcow2 -o cluster_size=512 n.raw
 !measure -O vdi --size 1G
 !measure -O qcow2 -o foo=1 --size 1G
 !measure -O qcow2 -o cluster_size=512 --size 100T
+create -q -f qcow2 am.qcow2 5M
+io am.qcow2 write -P 7 1M 300k
+io am.qcow2 write -z 2M 300k
+amend -o compat=0.10 am.qcow2
+info am.qcow2
+check -q am.qcow2
+!amend -o lazy_refcounts=on am.qcow2
+!amend -o refcount_bits=8 am.qcow2
+amend -o compat=1.1,lazy_refcounts=on,refcount_bits=1 am.qcow2
+info am.qcow2
+check -q am.qcow2
+amend -q -o refcount_bits=64,lazy_refcounts=off am.qcow2
+amend -o size=6M am.qcow2
+info am.qcow2
+check -q am.qcow2
+io am.qcow2 read -P 7 1M 300k
+!amend -o size=6M,backing_file=a.qcow2,backing_fmt=qcow2 am.qcow2
+!amend -o cluster_size=4k am.qcow2
+!amend -o foo=1 am.qcow2
+!amend -o data_file_raw=on am.qcow2
+!amend -o compat=0.10 am.qcow2
+!amend -o refcount_bits=3 am.qcow2
+!amend am.qcow2
+!amend -f raw -o size=1M n.raw
 create -q -f qcow2 bm.qcow2 20M
 bitmap --add bm.qcow2 b0
 bitmap --add -g 64k --disable bm.qcow2 b1

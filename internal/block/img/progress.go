@@ -69,3 +69,9 @@ func (p *progress) end(complete bool) {
 	p.show()
 	fmt.Fprintln(p.out)
 }
+
+// set says how much of how much is done.
+func (p *progress) set(done, total int64) {
+	p.total.Store(total)
+	p.done.Store(done)
+}

@@ -38,12 +38,10 @@ func (q *image) Check(ctx context.Context, fix block.Fix) (block.CheckResult, er
 			return block.CheckResult{}, err
 		}
 	}
-	c := &checker{q: q, ctx: ctx, fix: fix, end: (q.file.Length() + q.clusterSize - 1) >> q.clusterBits}
-	if c.end > maxCheckClusters {
-		return c.res, block.Errorf(block.KindUnsupported, "The image file has too many clusters to be checked")
+	c, err := q.newChecker(ctx, fix)
+	if err != nil {
+		return block.CheckResult{}, err
 	}
-	c.uses = make([]uint32, c.end)
-	c.buf = block.GetBuffer(int(q.clusterSize))
 	defer c.buf.Release()
 	c.res.TotalClusters = (q.sizeBytes.Load() + q.clusterSize - 1) >> q.clusterBits
 	if err := c.count(); err != nil {
@@ -69,6 +67,17 @@ func (q *image) Check(ctx context.Context, fix block.Fix) (block.CheckResult, er
 		}
 	}
 	return c.res, nil
+}
+
+// newChecker returns a checker that has counted nothing yet; the caller releases its buffer.
+func (q *image) newChecker(ctx context.Context, fix block.Fix) (*checker, error) {
+	c := &checker{q: q, ctx: ctx, fix: fix, end: (q.file.Length() + q.clusterSize - 1) >> q.clusterBits}
+	if c.end > maxCheckClusters {
+		return nil, block.Errorf(block.KindUnsupported, "The image file has too many clusters to be checked")
+	}
+	c.uses = make([]uint32, c.end)
+	c.buf = block.GetBuffer(int(q.clusterSize))
+	return c, nil
 }
 
 // use counts n bytes at off; what lies beyond the end of the file is corrupt.

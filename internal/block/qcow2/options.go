@@ -91,7 +91,7 @@ func init() {
 	qmp.AddBranch[EncryptionKey](encryptions, "luks")
 	qmp.AddBranch[EncryptionKey](encryptions, "aes")
 	block.Register[Options](&block.Type{
-		Name: "qcow2", Backing: true, Open: open, Probe: probe, Create: create, Measure: measure, CreateKeys: createKeys, CreateFixup: fixup,
+		Name: "qcow2", Backing: true, Open: open, Probe: probe, Create: create, Measure: measure, CreateKeys: createKeys, CreateFixup: fixup, AmendKeys: amendKeys,
 	})
 	block.RegisterCreate[CreateOptions]("qcow2")
 }

@@ -311,7 +311,7 @@ func (q *image) growRefTable() error {
 }
 
 // replaceRefTable writes a refcount table, whose blocks are written already, and then
-// makes the header point to it. mu is held.
+// makes the header point to it and say how wide refcounts are. mu is held.
 func (q *image) replaceRefTable(off int64, table []uint64) error {
 	if err := q.file.Pwrite(off, encodeTable(table)); err != nil {
 		return err
@@ -319,14 +319,21 @@ func (q *image) replaceRefTable(off int64, table []uint64) error {
 	if err := q.file.Flush(); err != nil {
 		return err
 	}
-	clusters := uint32(len(table) >> (q.clusterBits - 3))
-	var p [12]byte
-	be.PutUint64(p[:], uint64(off))
-	be.PutUint32(p[8:], clusters)
-	if err := q.file.PwriteSync(48, p[:]); err != nil {
+	h := q.hdr
+	h.refTableOffset, h.refTableSize = uint64(off), uint32(len(table)>>(q.clusterBits-3))
+	p, err := h.encode()
+	if err != nil {
 		return err
 	}
-	q.hdr.refTableOffset, q.hdr.refTableSize = uint64(off), clusters
+	// These fields are in one sector, which is written whole or not at all.
+	end := 60
+	if h.version >= 3 {
+		end = 100
+	}
+	if err := q.file.PwriteSync(48, p[48:end]); err != nil {
+		return err
+	}
+	q.hdr = h
 	q.refTable = table
 	clear(q.rtDirty)
 	return nil
