@@ -207,7 +207,7 @@ func protocolOf(name string) (*Type, error) {
 				}
 			}
 		}
-		return nil, Errorf(KindUnsupported, "Unknown protocol '%s'", prefix)
+		return nil, unknownProtocol(prefix)
 	}
 	best, score := types["file"], 0
 	for _, n := range names {

@@ -60,6 +60,11 @@ func (g *Graph) guess(ctx context.Context, opts *qmp.Object, mode qmp.Mode, def 
 		proto.Unref()
 		return nil, UnknownDriver("raw")
 	}
+	if f := foreign(head); t.Name == "raw" && f != "" {
+		name := proto.fileName()
+		proto.Unref()
+		return nil, Errorf(KindUnsupported, "Image '%s' is in the format '%s', which govmd does not support (if it is not, say that it is raw)", name, f)
+	}
 	opts.Set("driver", t.Name)
 	more.guessed = true
 	more.proto = proto
@@ -94,7 +99,7 @@ func (n *Node) checkRawHeader(off int64, v Vec) error {
 	if err := v.To(m).Read(head[off : off+int64(m)]); err != nil {
 		return err
 	}
-	if t := Probe(head, ""); t.Name != "raw" {
+	if t := Probe(head, ""); t.Name != "raw" || foreign(head) != "" {
 		return ErrReadOnly
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"govmd/internal/qmp"
 )
@@ -91,18 +90,3 @@ func TypeOf(name string) *Type { return types[name] }
 
 // TypeNames returns the names of all drivers, sorted.
 func TypeNames() []string { return slices.Clone(names) }
-
-// unsupported are QEMU's drivers that govmd does not have (yet).
-var unsupported = strings.Fields(`blklogwrites blkreplay blkverify bochs cloop compress copy-before-write
-	dmg ftp ftps gluster http https io_uring iscsi luks nfs null-co null-aio nvme nvme-io_uring
-	parallels qcow qcow2 qed quorum rbd replication snapshot-access ssh vdi vhdx
-	virtio-blk-vfio-pci virtio-blk-vhost-user virtio-blk-vhost-vdpa vmdk vpc vvfat blkdebug host_device
-	host_cdrom raw file sheepdog vxhs qcow tftp`)
-
-// UnknownDriver is the error for a driver that does not exist.
-func UnknownDriver(name string) error {
-	if slices.Contains(unsupported, name) {
-		return Errorf(KindUnsupported, "Driver '%s' is not supported by govmd", name)
-	}
-	return Errorf(KindInvalid, "Unknown driver '%s'", name)
-}

@@ -73,7 +73,7 @@ func (c *Control) snapshotSync(a *snapshotSyncArgs) Action {
 func (c *Control) makeOverlay(ctx context.Context, n *block.Node, format, file string, mode *NewImageMode) error {
 	t := block.TypeOf(format)
 	if t == nil {
-		return qmp.Errorf("Unknown file format '%s'", format)
+		return block.UnknownFormat(format)
 	}
 	if mode != nil && *mode == "existing" {
 		return nil

@@ -52,7 +52,7 @@ func convert(t *tool) (code int, err error) {
 	}
 	typ := block.TypeOf(format)
 	if typ == nil {
-		return 1, fmt.Errorf("Unknown file format '%s'", format)
+		return 1, block.UnknownFormat(format)
 	}
 	sparse, err := t.opts.size("S", 4096)
 	if err != nil || sparse != 0 && (sparse < 512 || sparse > 1<<20 || sparse&(sparse-1) != 0) {

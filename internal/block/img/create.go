@@ -43,7 +43,7 @@ func create(t *tool) (int, error) {
 	say := func(err error) error { return fmt.Errorf("%s: %w", name, err) }
 	typ := block.TypeOf(format)
 	if typ == nil {
-		return 1, say(fmt.Errorf("Unknown file format '%s'", format))
+		return 1, say(block.UnknownFormat(format))
 	}
 	keys := t.opts.creation()
 	if t.opts.has("b") {

@@ -177,7 +177,7 @@ rebase -t none -T directsync -b a.qcow2 -F qcow2 k.qcow2
 !rebase -T zork -b a.qcow2 -F qcow2 k.qcow2
 !commit -t zork k.qcow2
 commit -t writethrough k.qcow2
-dd if=c.qcow2 of=dd.raw
+dd bs=64k if=c.qcow2 of=dd.raw
 compare -f qcow2 -F raw c.qcow2 dd.raw
 dd -O qcow2 bs=1M count=3 skip=1 if=c.qcow2 of=dd.qcow2
 info dd.qcow2
@@ -204,7 +204,7 @@ measure -O qcow2 -o cluster_size=512 n.raw
 !measure -O vdi --size 1G
 !measure -O qcow2 -o foo=1 --size 1G
 !measure -O qcow2 -o cluster_size=512 --size 100T
-create -q -f qcow2 am.qcow2 5M
+create -q -f qcow2 -o cluster_size=4k am.qcow2 5M
 io am.qcow2 write -P 7 1M 300k
 io am.qcow2 write -z 2M 300k
 amend -o compat=0.10 am.qcow2
