@@ -107,7 +107,7 @@ const maxChain = 500
 // file not "", the one that the image names. It returns nil when there is none.
 func (a *OpenArgs) OpenBacking(ref *RefOrNull, file, format string) (*Child, error) {
 	if ref != nil {
-		if ref.Null != nil {
+		if ref.Null != nil || ref.Reference != nil && *ref.Reference == "" {
 			return nil, nil
 		}
 		return a.child("backing", ref.Definition, ref.Reference, RoleCOW)
@@ -116,7 +116,7 @@ func (a *OpenArgs) OpenBacking(ref *RefOrNull, file, format string) (*Child, err
 		return nil, nil
 	}
 	own := a.Node.fileName()
-	full, err := ResolveName(own, file)
+	full, err := a.Node.ResolveBacking(file)
 	if err != nil {
 		return nil, err
 	}

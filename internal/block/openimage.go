@@ -273,3 +273,29 @@ func NamedOptions(name string) (*Options, error) {
 	}
 	return DecodeOptions(o, qmp.JSON)
 }
+
+// JSONName returns the json: name of a node of that driver with options of its own
+// and, if it is not nil, a file: for nodes that no plain name opens as they are.
+func JSONName(driver string, own *qmp.Object, file *Node) string {
+	o := &qmp.Object{}
+	o.Add("driver", driver)
+	for _, m := range own.Members() {
+		o.Add(m.Name, m.Value)
+	}
+	if file != nil {
+		name := file.fileName()
+		inner := &qmp.Object{}
+		mode := qmp.JSON
+		var err error
+		if rest, ok := strings.CutPrefix(name, "json:"); ok {
+			err = mergeJSON(rest, inner, &mode)
+		} else {
+			err = addName(inner, name)
+		}
+		if err != nil {
+			return name // the file has a name that cannot be opened again
+		}
+		o.Add("file", inner)
+	}
+	return "json:" + string(qmp.Append(nil, o))
+}

@@ -128,7 +128,15 @@ func ResolveName(image, file string) (string, error) {
 
 // ResolveBacking returns the full name of a backing file that an image of this
 // node's name calls file.
-func (n *Node) ResolveBacking(file string) (string, error) { return ResolveName(n.fileName(), file) }
+func (n *Node) ResolveBacking(file string) (string, error) { return ResolveName(n.place(), file) }
+
+// place returns the name of the file that the image is in, in whatever way.
+func (n *Node) place() string {
+	for p := n.Primary(); p != nil && !n.typ.Protocol; p = n.Primary() {
+		n = p
+	}
+	return n.fileName()
+}
 
 // fileName returns what FileName does.
 func (n *Node) fileName() string {

@@ -23,6 +23,8 @@ type file struct {
 
 	cache dataCache
 	noOp  atomic.Uint32 // of the operations that the file system lacks
+
+	discards discards
 }
 
 // Operations that are tried once.
@@ -162,7 +164,7 @@ func (f *file) ExactFileName() string { return f.opts.Filename }
 
 // Info says how much space the file takes.
 func (f *file) Info() block.Info {
-	i := block.Info{AllocatedBytes: -1, UnallocZero: true}
+	i := block.Info{AllocatedBytes: -1, UnallocZero: true, Statistics: f.statistics()}
 	h := f.h.Load()
 	var st unix.Stat_t
 	if unix.Fstat(h.fd, &st) == nil && !h.blockDev {

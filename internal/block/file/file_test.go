@@ -13,6 +13,7 @@ import (
 	"govmd/internal/block"
 	"govmd/internal/block/blocktest"
 	_ "govmd/internal/block/drivers"
+	"govmd/internal/block/file"
 	"govmd/internal/qmp"
 )
 
@@ -293,4 +294,30 @@ func BenchmarkRead4k(b *testing.B) {
 		}
 	}
 	b.SetBytes(4096)
+}
+
+// TestStatistics counts discards, as query-blockstats shows them.
+func TestStatistics(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(name, make([]byte, 1<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g := block.NewGraph(block.Env{})
+	n, err := g.Open(context.Background(), &block.Options{Driver: "file", Branch: &file.Options{Filename: name}}, block.Settings{Unmap: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Unref()
+	d := n.Driver().(block.Discarder)
+	for range 2 {
+		if err := d.Pdiscard(65536, 131072); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Pdiscard(-5, 1); err == nil {
+		t.Error("discarding at -5")
+	}
+	if got, want := *n.Info().Statistics.(*file.Stats), (file.Stats{"file", 2, 1, 262144}); got != want {
+		t.Errorf("%+v, not %+v", got, want)
+	}
 }

@@ -54,7 +54,7 @@ func (f *file) PwriteZeroes(off, n int64, fl block.Flags) error {
 	return f.attempt(noZeroRange, fallocate(h.fd, unix.FALLOC_FL_ZERO_RANGE, off, n))
 }
 
-func (f *file) Pdiscard(off, n int64) error {
+func (f *file) discard(off, n int64) error {
 	h := f.h.Load()
 	f.cache.forget(off, n)
 	if h.blockDev {

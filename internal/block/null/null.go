@@ -11,9 +11,9 @@ import (
 
 // Options are the options of both drivers.
 type Options struct {
-	Size       *int64  `qmp:"size"`
-	LatencyNS  *uint64 `qmp:"latency-ns"`
-	ReadZeroes *bool   `qmp:"read-zeroes"`
+	Size       *qmp.Size `qmp:"size"`
+	LatencyNS  *uint64   `qmp:"latency-ns"`
+	ReadZeroes *bool     `qmp:"read-zeroes"`
 }
 
 func init() {
@@ -44,10 +44,10 @@ func open(a *block.OpenArgs) (block.Driver, error) {
 	o := a.Opts.(*Options)
 	d := &image{node: a.Node, size: 1 << 30}
 	if o.Size != nil {
-		if *o.Size < 0 || *o.Size > 1<<60 {
+		if *o.Size > 1<<60 {
 			return nil, block.Errorf(block.KindInvalid, "size is out of range")
 		}
-		d.size = *o.Size
+		d.size = int64(*o.Size)
 	}
 	if o.LatencyNS != nil {
 		if *o.LatencyNS > uint64(maxLatency) {
@@ -99,11 +99,22 @@ func (d *image) BlockStatus(off, n int64, _ block.StatusFlags) (block.Status, er
 
 func (d *image) Info() block.Info { return block.Info{ZeroInit: d.zeroes} }
 
+// ExactFileName implements block.FileNamer.
 func (d *image) ExactFileName() string {
-	if d.zeroes || d.latency > 0 || d.size != 1<<30 {
-		return "json:{\"driver\": \"" + d.node.DriverName() + "\"}"
+	own := &qmp.Object{}
+	if d.size != 1<<30 {
+		own.Add("size", d.size)
 	}
-	return d.node.DriverName() + "://"
+	if d.zeroes {
+		own.Add("read-zeroes", true)
+	}
+	if d.latency > 0 {
+		own.Add("latency-ns", int64(d.latency))
+	}
+	if own.Len() == 0 {
+		return d.node.DriverName() + "://"
+	}
+	return block.JSONName(d.node.DriverName(), own, nil)
 }
 
 func (d *image) PrepareReopen(*block.ReopenArgs) error { return nil }

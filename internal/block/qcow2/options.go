@@ -13,10 +13,10 @@ type Options struct {
 	PassDiscardSnapshot *bool         `qmp:"pass-discard-snapshot"`
 	PassDiscardOther    *bool         `qmp:"pass-discard-other"`
 	OverlapCheck        *OverlapCheck `qmp:"overlap-check"`
-	CacheSize           *int64        `qmp:"cache-size"`
-	L2CacheSize         *int64        `qmp:"l2-cache-size"`
-	L2CacheEntrySize    *int64        `qmp:"l2-cache-entry-size"`
-	RefcountCacheSize   *int64        `qmp:"refcount-cache-size"`
+	CacheSize           *qmp.Size     `qmp:"cache-size"`
+	L2CacheSize         *qmp.Size     `qmp:"l2-cache-size"`
+	L2CacheEntrySize    *qmp.Size     `qmp:"l2-cache-entry-size"`
+	RefcountCacheSize   *qmp.Size     `qmp:"refcount-cache-size"`
 	CacheCleanInterval  *int64        `qmp:"cache-clean-interval"`
 	Encrypt             *Encryption   `qmp:"encrypt"`
 	DataFile            *block.Ref    `qmp:"data-file"`
@@ -113,9 +113,15 @@ const (
 func (q *image) cacheSizes(o *Options) (slices, blocks int, sliceSize int64, err error) {
 	sliceSize = min(q.clusterSize, 4096)
 	if o.L2CacheEntrySize != nil {
-		sliceSize = *o.L2CacheEntrySize
-		if sliceSize < 512 || sliceSize > q.clusterSize || sliceSize&(sliceSize-1) != 0 {
+		entry := uint64(*o.L2CacheEntrySize)
+		if entry < 512 || entry > uint64(q.clusterSize) || entry&(entry-1) != 0 {
 			return 0, 0, 0, block.Errorf(block.KindInvalid, "L2 cache entry size must be a power of two between 512 and the cluster size (%d)", q.clusterSize)
+		}
+		sliceSize = int64(entry)
+	}
+	for _, n := range []*qmp.Size{o.CacheSize, o.L2CacheSize, o.RefcountCacheSize} {
+		if n != nil && *n > 1<<36 {
+			return 0, 0, 0, block.Errorf(block.KindInvalid, "L2 cache size or refcount cache size is out of range")
 		}
 	}
 	// Tables for all of the disk are never needed twice.
@@ -131,25 +137,22 @@ func (q *image) cacheSizes(o *Options) (slices, blocks int, sliceSize int64, err
 	case total != nil && o.RefcountCacheSize != nil && *o.RefcountCacheSize > *total:
 		return 0, 0, 0, block.Errorf(block.KindInvalid, "refcount-cache-size may not exceed cache-size")
 	case total != nil && o.L2CacheSize != nil:
-		l2, refs = *o.L2CacheSize, *total-*o.L2CacheSize
+		l2, refs = int64(*o.L2CacheSize), int64(*total-*o.L2CacheSize)
 	case total != nil && o.RefcountCacheSize != nil:
-		l2, refs = *total-*o.RefcountCacheSize, *o.RefcountCacheSize
+		l2, refs = int64(*total-*o.RefcountCacheSize), int64(*o.RefcountCacheSize)
 	case total != nil:
-		l2 = min(*total, whole)
-		refs = max(refs, *total-l2)
-		if l2 == *total {
-			l2 = max(0, *total-refs)
+		l2 = min(int64(*total), whole)
+		refs = max(refs, int64(*total)-l2)
+		if l2 == int64(*total) {
+			l2 = max(0, int64(*total)-refs)
 		}
 	default:
 		if o.L2CacheSize != nil {
-			l2 = *o.L2CacheSize
+			l2 = int64(*o.L2CacheSize)
 		}
 		if o.RefcountCacheSize != nil {
-			refs = *o.RefcountCacheSize
+			refs = int64(*o.RefcountCacheSize)
 		}
-	}
-	if l2 < 0 || refs < 0 || l2 > 1<<36 || refs > 1<<36 {
-		return 0, 0, 0, block.Errorf(block.KindInvalid, "L2 cache size or refcount cache size is out of range")
 	}
 	return max(int(l2/sliceSize), 2), max(int(refs/q.clusterSize), minRefBlocks), sliceSize, nil
 }

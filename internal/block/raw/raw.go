@@ -157,8 +157,23 @@ func (d *image) Truncate(ctx context.Context, size int64, exact bool, p block.Pr
 
 func (d *image) Info() block.Info {
 	i := d.file.Node().Info()
-	i.Specific = nil
+	i.Specific, i.Statistics = nil, nil // those are of the file's node
 	return i
+}
+
+// ExactFileName names the part of the file that the disk is.
+func (d *image) ExactFileName() string {
+	if d.offset == 0 && d.size < 0 {
+		return d.file.Node().FileName()
+	}
+	own := &qmp.Object{}
+	if d.offset != 0 {
+		own.Add("offset", d.offset)
+	}
+	if d.size >= 0 {
+		own.Add("size", d.size)
+	}
+	return block.JSONName("raw", own, d.file.Node())
 }
 
 func (d *image) Flush() error { return nil }
