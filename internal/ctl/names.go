@@ -11,6 +11,20 @@ import (
 // socketName is the monitor's socket in a machine's folder.
 const socketName = "qmp"
 
+// eventsName is the socket of a second monitor in it, for those who watch: a socket
+// serves one client at a time.
+const eventsName = "events"
+
+// eventsPath returns the socket to take events from.
+func eventsPath(path string) string {
+	if filepath.Base(path) == socketName {
+		if beside := filepath.Join(filepath.Dir(path), eventsName); isSocket(beside) {
+			return beside
+		}
+	}
+	return path
+}
+
 // runDirs are the folders in which machines have theirs: the system's, and those
 // that a user runs alone.
 func (p *program) runDirs() []string {

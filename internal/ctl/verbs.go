@@ -122,7 +122,7 @@ func (p *program) quitBy(c *Client) error {
 
 // showEvents shows one event, or with --follow all until the machine ends.
 func (p *program) showEvents(path string, names []string) error {
-	c, err := p.dial(path)
+	c, err := p.dial(eventsPath(path))
 	if err != nil {
 		return err
 	}

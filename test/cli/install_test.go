@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"os"
@@ -245,6 +246,7 @@ func TestUnit(t *testing.T) {
 		}
 	}
 	checkCompletion(t, root)
+	checkWatching(t, root)
 	stop := unitCommand(t, root, "ExecStop")
 	stop[0] = strings.TrimPrefix(stop[0], "-") // systemd: its failure is no failure
 	i := slices.Index(stop, "--wait")
@@ -266,6 +268,47 @@ func TestUnit(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(root, "run/govmd/web/console.log")); err != nil {
 		t.Errorf("the console's log is not where the link says: %v", err)
 	}
+}
+
+// checkWatching follows the events of the machine web while others give commands.
+func checkWatching(t *testing.T, root string) {
+	t.Helper()
+	ctl := filepath.Join(root, "usr/bin/govmctl")
+	watcher := exec.Command(ctl, "web", "events", "--follow", "--timeout", fmt.Sprint(limit.Seconds()))
+	out, err := watcher.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := watcher.Start(); err != nil {
+		t.Fatal(err)
+	}
+	seen := make(chan string, 1)
+	go func() {
+		defer close(seen)
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			if strings.HasSuffix(lines.Text(), " STOP") {
+				seen <- lines.Text()
+				return
+			}
+		}
+	}()
+	for watching := true; watching; { // when it is there, it sees one
+		for _, command := range []string{"stop", "cont"} {
+			if got := runCommand(t, root, ctl, "web", command); got.status != 0 {
+				t.Fatalf("%s beside a client that watches: %q", command, got.stderr)
+			}
+		}
+		select {
+		case line, ok := <-seen:
+			if !ok {
+				t.Errorf("events --follow ended")
+			}
+			watching = line == "" && ok
+		default:
+		}
+	}
+	_ = watcher.Process.Kill() // it follows
+	_ = watcher.Wait()
 }
 
 // checkCompletion has bash complete lines about the machine web, as a user at the
