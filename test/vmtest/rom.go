@@ -46,6 +46,13 @@ func (r *ROM) emit(code ...byte) *ROM {
 
 func (r *ROM) port(port uint16) *ROM { return r.emit(0xba, byte(port), byte(port>>8)) } // mov dx, port
 
+// Code appends instructions as they are.
+func (r *ROM) Code(code ...byte) *ROM { return r.emit(code...) }
+
+// Len is how many bytes of code there are: the address of what comes next, from the
+// beginning of the segment.
+func (r *ROM) Len() int { return len(r.code) }
+
 // Out8 writes a byte to a port.
 func (r *ROM) Out8(port uint16, v uint8) *ROM {
 	return r.port(port).emit(0xb0, v, 0xee) // mov al, v; out dx, al

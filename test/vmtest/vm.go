@@ -25,6 +25,8 @@ type Options struct {
 	// Args are the program's arguments. Start adds a console on the first
 	// serial port, a QMP socket, and -nodefaults.
 	Args []string
+	// Program is started; "" means the program under test.
+	Program string
 	// Timeout bounds the machine's whole life; 0 means two minutes.
 	Timeout time.Duration
 	// NoConsole leaves standard input and output to Args.
@@ -118,7 +120,10 @@ func need(t testing.TB, variable, otherwise string) {
 // latest.
 func Start(t testing.TB, o Options) *VM {
 	t.Helper()
-	program, err := Program()
+	program, err := o.Program, error(nil)
+	if program == "" {
+		program, err = Program()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}

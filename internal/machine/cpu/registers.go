@@ -68,6 +68,10 @@ func (c *VCPU) Registers() (*Registers, error) {
 	return r, nil
 }
 
+// busyTSS is what the task register refers to after power-on: a task-state segment
+// that is in use.
+const busyTSS = 0xb
+
 // PowerOn returns the registers after power-on, of a vCPU that never executes
 // (SDM volume 3, table 10-1).
 func (m *Model) PowerOn() *Registers {
@@ -79,7 +83,7 @@ func (m *Model) PowerOn() *Registers {
 	s.CS = kvm.Segment{Base: 0xffff0000, Limit: 0xffff, Selector: 0xf000, Type: code, Present: 1, S: 1}
 	s.DS, s.ES, s.FS, s.GS, s.SS = data, data, data, data, data
 	s.LDT = kvm.Segment{Limit: 0xffff, Type: system, Present: 1}
-	s.TR = kvm.Segment{Limit: 0xffff, Type: code, Present: 1}
+	s.TR = kvm.Segment{Limit: 0xffff, Type: busyTSS, Present: 1}
 	s.GDT.Limit, s.IDT.Limit = 0xffff, 0xffff
 	s.CR0 = 0x60000010
 	r.Debug.DR6, r.Debug.DR7 = 0xffff0ff0, 0x400

@@ -168,6 +168,8 @@ func (c *VCPU) capturePowerOn() error {
 	if !fast {
 		c.log.Debugf("vCPU %d: no IA32_MISC_ENABLE", c.index)
 	}
+	// The task register is of a kind that KVM made up for AMD's processors.
+	s.Sregs.TR.Type = busyTSS
 	c.powerOn = *s
 	return c.Reset()
 }
