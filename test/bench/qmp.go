@@ -40,6 +40,7 @@ func besideDead(c contender) (float64, error) {
 	}
 	defer p.stop()
 	dead := p.conns[1]
+	defer dead.Close()
 	if err := dead.SetWriteDeadline(time.Now().Add(time.Second)); err != nil {
 		return 0, err
 	}
@@ -51,8 +52,8 @@ func besideDead(c contender) (float64, error) {
 	if !errors.As(err, &late) || !late.Timeout() {
 		return 0, err
 	}
-	n, err := countTrips(p.conns[0], time.Now().Add(time.Second))
-	return float64(n), err
+	p.conns = p.conns[:1]
+	return rate(p, time.Second)
 }
 
 // schema returns how long query-qmp-schema takes, in ms, and how many KiB it has.
