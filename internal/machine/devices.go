@@ -8,6 +8,7 @@ import (
 	_ "govmd/internal/device/debugexit"
 	_ "govmd/internal/device/i8042"
 	_ "govmd/internal/device/i8257"
+	_ "govmd/internal/device/nvme"
 	_ "govmd/internal/device/port92"
 	_ "govmd/internal/device/pvpanic"
 	_ "govmd/internal/device/rngbackend"

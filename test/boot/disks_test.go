@@ -27,6 +27,10 @@ func TestKVMFirmwareBoots(t *testing.T) {
 			"-hda", vmtest.BootDisk(t, "started from the wrong disk\n", 1<<20), "-device", "virtio-scsi-pci,id=scsi0",
 			"-drive", "if=none,id=d,format=raw,file=" + disk, "-device", "scsi-hd,drive=d,scsi-id=3,lun=1,bootindex=0",
 		},
+		"nvme": {
+			"-hda", vmtest.BootDisk(t, "started from the wrong disk\n", 1<<20),
+			"-drive", "if=none,id=d,format=raw,file=" + disk, "-device", "nvme,drive=d,serial=S-1,bootindex=0",
+		},
 		"scsi-cd": {
 			"-device", "virtio-scsi-pci", "-drive", "if=none,id=d,media=cdrom,format=raw,file=" + vmtest.BootCD(t, text),
 			"-device", "scsi-cd,drive=d,bootindex=0",

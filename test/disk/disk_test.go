@@ -20,7 +20,7 @@ var (
 )
 
 // modules are what the guest needs beside the usual.
-var modules = []string{"virtio_blk", "virtio_scsi", "ata_piix", "ahci", "sd_mod", "sr_mod", "crc32c_generic", "ext4"}
+var modules = []string{"virtio_blk", "virtio_scsi", "nvme", "ata_piix", "ahci", "sd_mod", "sr_mod", "crc32c_generic", "ext4"}
 
 func TestMain(m *testing.M) { os.Exit(vmtest.RunWithGuest(m, &kernel, &guestPath, modules...)) }
 
