@@ -124,6 +124,17 @@ func TestDMA(t *testing.T) {
 	if ci := r.get(0, 0x38); ci != 0 {
 		t.Errorf("PxCI is %#x", ci)
 	}
+	// Less memory than the drive has data, and as much.
+	for n, want := range map[int]bool{3: true, 2: false} {
+		r.px(0, 0x10, 0xffffffff)
+		r.run(0, command{cmd: 0x25, lba: 7, count: n, regions: []uint32{dmaMem, 1024}})
+		if is := r.get(0, 0x10); is&(1<<24) != 0 != want {
+			t.Errorf("PxIS is %#x for %d sectors in 1024 bytes", is, n)
+		}
+		if !bytes.Equal(r.ReadMem(dmaMem, 1024), image[7*512:9*512]) {
+			t.Errorf("the memory that there is does not have the first of %d sectors", n)
+		}
+	}
 	// Memory that is not there.
 	if status, _ := r.run(0, command{cmd: 0x25, lba: 0, count: 1, regions: []uint32{0xfff00000, 512}}); status&1 == 0 {
 		t.Errorf("status %#x", status)
@@ -243,6 +254,10 @@ func TestResets(t *testing.T) {
 	r.run(1, command{raw: append([]byte{0x27, 0}, append(make([]byte, 13), 4)...)})
 	if ci := r.get(1, 0x38); ci != 0 {
 		t.Errorf("PxCI is %#x", ci)
+	}
+	// A command meanwhile is lost, and does not keep the reset from ending.
+	if r.run(1, command{cmd: 0xa1, regions: []uint32{dmaMem, 512}}); r.get(1, 0x38) != 0 {
+		t.Errorf("PxCI is %#x after a command in the middle of a reset", r.get(1, 0x38))
 	}
 	status, _ := r.run(1, command{raw: make16(0x27)})
 	if status != 0 || r.get(1, 0x24) != 0xeb140101 {

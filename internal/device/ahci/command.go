@@ -69,6 +69,9 @@ func (p *port) begin(slot int) bool {
 	case !isCommand:
 		p.ci &^= 1 << slot
 		p.control(fis[15])
+	case p.softReset:
+		p.hba.GuestErrorf("port %d: command %#02x while the drive is being reset is lost", p.n, fis[2])
+		p.ci &^= 1 << slot
 	case queue && p.drive.Queues():
 		p.ci &^= 1 << slot
 		p.startQueued(&hd, &fis)
@@ -130,9 +133,6 @@ func (p *port) movePIO(b []byte, in bool) error {
 	}
 	p.moved = p.pio.Moved
 	n := s.Len()
-	if n < len(b) {
-		p.is |= isOFS
-	}
 	if in {
 		return s.Vec().Write(b[:n])
 	}

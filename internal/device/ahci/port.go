@@ -294,7 +294,7 @@ func (p *port) setControl(v uint32) (parked *ata.Drive) {
 	return nil
 }
 
-// gather adds memory of a command's list of regions (section 4.2.3.3).
+// gather adds up to want bytes of a command's list of regions (section 4.2.3.3).
 func (p *port) gather(h *header, pos *ata.Pos, s *drive.Segs, want int) error {
 	had := s.Len()
 	err := pos.Gather(s, p.hba.dma, want, uint32(h.PRDs), func(n uint32) (ata.Region, error) {
@@ -306,6 +306,9 @@ func (p *port) gather(h *header, pos *ata.Pos, s *drive.Segs, want int) error {
 		}, err
 	})
 	pos.Moved += uint32(s.Len() - had)
+	if err == nil && s.ToGuest() && pos.End && s.Len()-had < want {
+		p.is |= isOFS // the drive has more than there is room for
+	}
 	return err
 }
 

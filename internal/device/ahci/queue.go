@@ -88,7 +88,6 @@ func (p *port) submit(q *queued) {
 		p.failQueued(q, ata.ErrorABRT)
 		return
 	case whole == 0:
-		p.is |= isOFS
 		p.failQueued(q, ata.ErrorABRT)
 		return
 	}

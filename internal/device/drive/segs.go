@@ -41,6 +41,9 @@ func (s *Segs) Add(dma *memory.DMA, addr, size uint64) error {
 	return nil
 }
 
+// ToGuest reports whether guest memory is written.
+func (s *Segs) ToGuest() bool { return s.write }
+
 // Cut drops all but the first n bytes from what Vec returns.
 func (s *Segs) Cut(n int) { s.n = min(s.n, n) }
 

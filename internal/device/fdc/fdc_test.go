@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"govmd/internal/block"
 	"govmd/internal/device/devtest"
 	"govmd/internal/device/drive/drivetest"
 	"govmd/internal/device/fdc"
@@ -185,6 +186,22 @@ func TestMedia(t *testing.T) {
 	r.expect("the next floppy", r.command(0xe6, 0, 2, 0, 9, 2, 9, 0x1b, 0xff), 0, 0, 0, 2, 1, 1, 2)
 	if got := r.ReadMem(mem, 512); binary.LittleEndian.Uint64(got) != binary.LittleEndian.Uint64(drivetest.Pattern(720 << 10)[(2*18+8)*512:]) {
 		t.Error("another sector")
+	}
+}
+
+// A drive that begins empty takes a floppy that cannot be written.
+func TestReadOnlyMedium(t *testing.T) {
+	r := newRig(t)
+	r.AddDrive("protected", size, block.Settings{ReadOnly: true})
+	r.Do(func() {
+		if err := r.b.InsertMedium(r.Env.Blocks.Backend("protected").Node()); err != nil {
+			t.Errorf("a floppy that cannot be written: %v", err)
+		}
+	})
+	r.b.Eject()
+	r.b.Insert(make([]byte, size)) // and then one that can
+	if n := r.b.Root(); n == nil || r.b.ReadOnly() {
+		t.Error("a floppy that can be written is not in the drive")
 	}
 }
 
