@@ -61,6 +61,8 @@ type Device struct {
 	queue   *block.Queue
 	thread  *block.Thread // nil: requests do not start on the device's thread
 	pool    pool
+	cache   bool // the write cache as it is configured
+	loaded  bool // as a state has it
 }
 
 // Realize implements device.Device.
@@ -77,14 +79,16 @@ func (d *Device) Realize() error {
 		return err
 	}
 	d.backend.EnableIOStatus()
+	d.cache = d.backend.WriteCache()
+	d.queue = d.backend.NewQueue(d.Title(), 0)
+	d.Defer(func() { d.backend.CloseQueue(d.queue) })
+	d.geometry.Guess(d.queue, d.backend.Length(), drive.TransAuto)
 	if err := d.geometry.Complete(d.backend.Length()/sectorSize, drive.Geometry{Cylinders: 65535, Heads: 255, Sectors: 255}); err != nil {
 		return err
 	}
 	if err := d.Init(virtio.Info{ID: deviceID, Features: d.features(), ConfigSize: configSize, Worker: w}); err != nil {
 		return err
 	}
-	d.queue = d.backend.NewQueue(d.Title(), 0)
-	d.Defer(func() { d.backend.CloseQueue(d.queue) })
 	if d.thread, err = block.NewThread(d.Core.Worker()); err != nil {
 		return err
 	}
@@ -148,6 +152,7 @@ func (d *Device) features() uint64 {
 func (d *Device) ResetDevice() {
 	d.backend.CancelParked()
 	d.backend.ResetIOStatus()
+	d.backend.SetWriteCache(d.cache)
 }
 
 // BootIndex implements device.Booter.
@@ -157,7 +162,7 @@ func (d *Device) BootIndex() (index int, suffix string) { return int(d.conf.Boot
 type medium struct{ d *Device }
 
 // BlockDeviceName implements block.Device.
-func (m medium) BlockDeviceName() string { return m.d.Path() }
+func (m medium) BlockDeviceName() string { return drive.Name(m.d) }
 
 // BlockUserID is the ID by which users know the device.
 func (m medium) BlockUserID() string { return m.d.UserID() }

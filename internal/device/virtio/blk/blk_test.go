@@ -228,6 +228,58 @@ func TestConfig(t *testing.T) {
 	d.want("a read of what is new", typeIn, 4095, statusOK, virtiotest.In(data, 512))
 }
 
+// The cache that a driver sets lasts until its next reset, and is saved.
+func TestCache(t *testing.T) {
+	d := newDisk(t, block.Settings{})
+	d.WriteConfig(cfgWriteback, 1, 0)
+	saved, err := d.Env.State.SaveAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Start(all, 1)
+	if !d.dev.backend.WriteCache() {
+		t.Error("a reset does not restore the write cache")
+	}
+	d.Do(func() {
+		if err := d.Env.State.LoadAll(saved); err != nil {
+			t.Error(err)
+		}
+	})
+	if d.dev.backend.WriteCache() {
+		t.Error("the write cache is on in spite of the state")
+	}
+	d.WriteConfig(cfgWriteback, 1, 1)
+	d.Start(0, 1) // a driver that knows of no flushes
+	d.Start(all, 1)
+	if !d.dev.backend.WriteCache() {
+		t.Error("the write cache stays off after an old driver")
+	}
+}
+
+// The geometry is that of the partition table, as on a disk that has been elsewhere.
+func TestGeometry(t *testing.T) {
+	m := devtest.New(t)
+	file := m.AddDrive("disk0", 16<<20, block.Settings{})
+	mbr := make([]byte, 512)
+	copy(mbr[0x1be:], []byte{0, 1, 1, 0, 0x83, 7, 32, 100, 32, 0, 0, 0, 0, 4, 0, 0}) // ends at head 7, sector 32
+	mbr[510], mbr[511] = 0x55, 0xaa
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.WriteAt(mbr, 0); err != nil {
+		t.Fatal(err)
+	}
+	d := diskOn(virtiotest.MMIOOn(m, false, kind, "drive", "disk0"), file)
+	if c, h, s := d.ReadConfig(cfgCylinders, 2), d.ReadConfig(cfgHeads, 1), d.ReadConfig(cfgSectors, 1); c != 128 || h != 8 || s != 32 {
+		t.Errorf("%d cylinders of %d heads with %d sectors", c, h, s)
+	}
+	if name := d.dev.backend.DeviceName(); name != "dev0" {
+		t.Errorf("the device is %q", name)
+	}
+}
+
 // A driver that knows nothing of flushes needs none.
 func TestOldDriversWriteThrough(t *testing.T) {
 	d := newDisk(t, block.Settings{})
