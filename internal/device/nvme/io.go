@@ -158,7 +158,7 @@ func ioDone(br *block.Request, err error) {
 		status = statusOf(r.Op, err)
 	}
 	d, sq := r.d, r.sq
-	wait := sq.atLimit()
+	wait := sq.atLimit() || d.pool.exhausted()
 	r.finish(status, 0)
 	if wait {
 		d.wake.Kick()

@@ -70,15 +70,27 @@ type request struct {
 	list     [listSize]byte // a part of a PRP list
 }
 
+// maxUnderway is how many commands of all queues are under way at most.
+const maxUnderway = 4096
+
 // pool keeps requests that are not in use.
 type pool struct {
 	device *Device
 	mu     sync.Mutex
 	free   *request
+	out    int
+}
+
+// exhausted reports whether no more commands are to begin.
+func (p *pool) exhausted() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.out >= maxUnderway
 }
 
 func (p *pool) get() *request {
 	p.mu.Lock()
+	p.out++
 	r := p.free
 	if r != nil {
 		p.free = r.next
@@ -97,6 +109,7 @@ func (p *pool) put(r *request) {
 	r.Vec, r.sq = block.Vec{}, nil
 	p.mu.Lock()
 	r.next, p.free = p.free, r
+	p.out--
 	p.mu.Unlock()
 }
 
@@ -147,7 +160,7 @@ func (sq *submission) fetch() (c command, ok bool) {
 	switch {
 	case again:
 		return c, true
-	case busy || head == sq.tail.Load() || sq.cq.blocked():
+	case busy || head == sq.tail.Load() || sq.cq.blocked() || sq.d.pool.exhausted():
 		return c, false
 	}
 	if err := sq.d.dma.Read(sq.base+uint64(head)*commandSize, c[:]); err != nil {

@@ -170,8 +170,9 @@ func (u *Unit) unmap(r *Request) Result {
 	case n < unmapHeader:
 		return r.fail(sense.ParameterListLength)
 	}
-	r.params = slices.Grow(r.params[:0], n)[:n]
-	if err := r.Out.To(n).Read(r.params); err != nil {
+	have := min(n, unmapHeader+maxDescriptors*unmapDescriptor)
+	r.params = slices.Grow(r.params[:0], have)[:have]
+	if err := r.Out.To(have).Read(r.params); err != nil {
 		return r.fail(sense.InternalFailure)
 	}
 	r.want = n

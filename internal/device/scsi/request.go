@@ -61,8 +61,16 @@ func (r *Request) begin() {
 	r.io.Flags, r.io.Off, r.io.Len, r.io.Vec, r.io.NoAccounting = 0, 0, 0, block.Vec{}, false
 }
 
+// keepParams is how large a buffer a request that is not in use keeps, in bytes.
+const keepParams = 4096
+
 // Drop lets go of the memory that was lent.
-func (r *Request) Drop() { r.In, r.Out, r.io.Vec, r.unit = block.Vec{}, block.Vec{}, block.Vec{}, nil }
+func (r *Request) Drop() {
+	r.In, r.Out, r.io.Vec, r.unit = block.Vec{}, block.Vec{}, block.Vec{}, nil
+	if cap(r.params) > keepParams {
+		r.params, r.pattern = nil, nil
+	}
+}
 
 // fail has the request end with sense data.
 func (r *Request) fail(c sense.Code) Result {
