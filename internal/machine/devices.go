@@ -17,6 +17,7 @@ import (
 	_ "govmd/internal/device/virtio/console"
 	_ "govmd/internal/device/virtio/pcitransport"
 	_ "govmd/internal/device/virtio/rng"
+	_ "govmd/internal/device/virtio/vnet"
 	_ "govmd/internal/device/virtio/vscsi"
 	_ "govmd/internal/device/watchdog"
 )

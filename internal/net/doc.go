@@ -8,8 +8,8 @@
 // A card hands the guest's frames to Link.Send, from the thread that serves its
 // queue; a back end hands what it has received to Link.Deliver, from a goroutine of
 // its own. Both are called for one frame at a time of a queue, neither waits, and
-// neither keeps the frame's memory after its return. One that cannot take a frame now
-// says so, and calls Link.Wake when it can again. A link that is down, or has only one
+// neither keeps the frame's memory after its return. What is for the guest is in Go memory. One that cannot take a frame now
+// says so, and calls Link.WakeBackend or WakeCard when it can again. A link that is down, or has only one
 // end, loses what comes.
 //
 // Where the back end and the card agree on it (Backend.SetHeader) a frame begins with
@@ -18,7 +18,9 @@
 //
 // # Locks
 //
-// Link.mu is held for reading while a frame passes, so that an end that is taken away
-// is not in use. Only the lane takes it for writing, one link's at a time. A back end
-// must not call Deliver from within Send of the same link.
+// Each direction of a link has a lock that is held for reading while a frame passes, so
+// that an end that is taken away is not in use. A card's own locks for receiving are
+// taken within that of its direction, and that of the guest's frames within the card's
+// locks for sending. So a back end must not call Deliver, of any link, from within
+// Send: what joins links, as a hub does, has a queue and a goroutine in between.
 package net

@@ -71,3 +71,6 @@ func (n *Net) nic(name string) *NIC {
 	}
 	return nil
 }
+
+// Broadcast is the address of everybody.
+var Broadcast = MAC{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}

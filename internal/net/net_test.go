@@ -14,22 +14,6 @@ import (
 	"govmd/internal/qmp/qjson"
 )
 
-// made has the back ends of type "test" that were opened, by ID.
-var made = map[string]*nettest.Backend{}
-
-type testOptions struct {
-	Headers *bool `qmp:"headers"`
-}
-
-func init() {
-	net.Register("test", func(o *net.Opened, opts *testOptions) (net.Backend, error) {
-		b := nettest.NewBackend()
-		b.Headers = opts.Headers != nil && *opts.Headers
-		made[o.ID] = b
-		return b, nil
-	})
-}
-
 func newNet(t *testing.T) *net.Net {
 	l := lane.New()
 	go l.Run()
@@ -92,7 +76,7 @@ func TestFramesPass(t *testing.T) {
 	n := newNet(t)
 	add(t, n, "test,id=a")
 	card, nic := connect(t, n, "nic", "a")
-	back := made["a"]
+	back := nettest.Made("a")
 	if !nic.Link.Send(0, frame("out")) || !back.On.Deliver(0, 0, frame("in")) {
 		t.Fatal("a frame was not taken")
 	}
@@ -122,7 +106,7 @@ func TestSetLink(t *testing.T) {
 	n := newNet(t)
 	add(t, n, "test,id=a")
 	card, nic := connect(t, n, "nic", "a")
-	back := made["a"]
+	back := nettest.Made("a")
 	for _, name := range []string{"nic", "a"} {
 		card.Link = nil
 		run(t, n, "set_link", `{"name":"`+name+`","up":false}`)
@@ -148,7 +132,7 @@ func TestSwap(t *testing.T) {
 	n := newNet(t)
 	add(t, n, "test,id=a")
 	card, nic := connect(t, n, "nic", "a")
-	first := made["a"]
+	first := nettest.Made("a")
 	run(t, n, "netdev_del", `{"id":"a"}`)
 	if !first.Closed || nic.Link.Up() || card.Swaps != 1 || !slices.Equal(card.Link, []bool{false}) {
 		t.Errorf("closed %v, up %v, %d swaps, told %v", first.Closed, nic.Link.Up(), card.Swaps, card.Link)
@@ -161,15 +145,15 @@ func TestSwap(t *testing.T) {
 		t.Error("the card has not got its new back end")
 	}
 	nic.Link.SetHeader(net.HeaderNumbers, net.OffloadChecksum)
-	if made["a"].Length != 12 || made["a"].Takes != net.OffloadChecksum {
-		t.Errorf("the header: %+v", made["a"])
+	if nettest.Made("a").Length != 12 || nettest.Made("a").Takes != net.OffloadChecksum {
+		t.Errorf("the header: %+v", nettest.Made("a"))
 	}
 	nic.Link.Send(0, frame("out"))
-	if first.Count() > 0 || string(made["a"].Next(nil)) != "out" {
+	if first.Count() > 0 || string(nettest.Made("a").Next(nil)) != "out" {
 		t.Error("the frame went elsewhere")
 	}
 	n.Disconnect(nic)
-	if made["a"].Length != 0 || !made["a"].On.Deliver(0, 0, frame("in")) || card.Count() > 0 {
+	if nettest.Made("a").Length != 0 || !nettest.Made("a").On.Deliver(0, 0, frame("in")) || card.Count() > 0 {
 		t.Error("a card that has gone gets frames")
 	}
 }

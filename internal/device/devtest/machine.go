@@ -23,6 +23,7 @@ import (
 	"govmd/internal/event"
 	"govmd/internal/lane"
 	"govmd/internal/memory"
+	"govmd/internal/net"
 	"govmd/internal/object"
 	"govmd/internal/runstate"
 	"govmd/internal/state"
@@ -93,6 +94,7 @@ func New(tb testing.TB) *Machine {
 		Mem:     mem.NewSpace("memory", 0),
 		IO:      mem.NewSpace("I/O", 1<<16),
 		MSI:     m.MSI,
+		Net:     net.New(net.Env{Lane: l, Bus: bus}),
 		Chardev: m.attach,
 		Object:  func(id string) object.Object { return m.objects[id] },
 		Root:    &object.Node{},

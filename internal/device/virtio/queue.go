@@ -91,10 +91,20 @@ func (q *Queue) serve() {
 	}
 }
 
+// Begin makes ready for serving the queue on another goroutine than the worker's, in
+// Worker.Exclude: for what comes from a back end. False: the queue is not served now.
+func (q *Queue) Begin() bool {
+	if !q.core.live.Load() || q.core.held.Load() {
+		return false
+	}
+	q.budget = budget
+	return true
+}
+
 // Pop takes the next element, or nil when there is none now; a broken ring
 // breaks the device. It is called by the queue's handler only. Once it has
 // returned nil the driver says when it adds more: a handler that leaves elements
-// in the queue must be kicked by whatever it waits for.
+// in the queue must be kicked by whatever it waits for. Begin stands for the handler.
 func (q *Queue) Pop() *virtq.Element {
 	if q.budget == 0 || q.core.broken.Load() {
 		return nil

@@ -119,8 +119,32 @@ type Backend struct {
 	Closed  bool
 }
 
-// NewBackend returns a back end.
-func NewBackend() *Backend { return &Backend{End: newEnd()} }
+// Options are those of the type "test".
+type Options struct {
+	Headers *bool `qmp:"headers"`
+}
+
+var (
+	madeMu sync.Mutex
+	made   = map[string]*Backend{}
+)
+
+func init() {
+	net.Register("test", func(o *net.Opened, opts *Options) (net.Backend, error) {
+		b := &Backend{End: newEnd(), Headers: opts.Headers != nil && *opts.Headers}
+		madeMu.Lock()
+		defer madeMu.Unlock()
+		made[o.ID] = b
+		return b, nil
+	})
+}
+
+// Made returns the back end of type "test" that was opened last with that ID.
+func Made(id string) *Backend {
+	madeMu.Lock()
+	defer madeMu.Unlock()
+	return made[id]
+}
 
 // Type implements net.Backend.
 func (*Backend) Type() string { return "test" }
