@@ -84,7 +84,7 @@ func open(a *block.OpenArgs) (block.Driver, error) {
 
 // load reads the description and opens the extents.
 func (d *image) load(a *block.OpenArgs) error {
-	head := make([]byte, min(d.file.Length(), maxDescriptor))
+	head := make([]byte, min(d.file.Length(), headerSize))
 	if err := d.file.Pread(0, head); err != nil {
 		return block.Unreadable(d.file, "cannot read the VMDK header", err)
 	}
@@ -94,11 +94,10 @@ func (d *image) load(a *block.OpenArgs) error {
 	case isSparse(head):
 		return d.loadSparse(a)
 	}
-	desc, err := parse(d.file, 0, head)
-	if err != nil {
+	if err := d.describe(0, maxDescriptor); err != nil {
 		return err
 	}
-	d.desc = *desc
+	desc := &d.desc
 	if !slices.Contains([]string{"monolithicFlat", "vmfs", "twoGbMaxExtentFlat", "twoGbMaxExtentSparse"}, desc.createType) {
 		return block.Errorf(block.KindUnsupported, "Image '%s': Unsupported image type '%s'", d.file.Node().FileName(), clip(desc.createType))
 	}
@@ -113,6 +112,19 @@ func (d *image) load(a *block.OpenArgs) error {
 	return nil
 }
 
+// describe reads the description, at most n bytes at off.
+func (d *image) describe(off, n int64) error {
+	text := make([]byte, max(0, min(n, maxDescriptor, d.file.Length()-off)))
+	if err := d.file.Pread(off, text); err != nil {
+		return block.Unreadable(d.file, "cannot read the VMDK description", err)
+	}
+	desc, err := parse(d.file, off, text)
+	if err == nil {
+		d.desc = *desc
+	}
+	return err
+}
+
 // loadSparse opens an image that is one sparse extent with the description in it.
 func (d *image) loadSparse(a *block.OpenArgs) error {
 	x, err := openSparse(d.file)
@@ -123,16 +135,9 @@ func (d *image) loadSparse(a *block.OpenArgs) error {
 	if h.desc == 0 || h.descSize == 0 {
 		return block.Malformed(d.file, offDesc, "descriptorOffset", "there is no description: this is an extent of another image")
 	}
-	off := h.desc * sectorSize
-	text := make([]byte, max(0, min(h.descSize*sectorSize, maxDescriptor, d.file.Length()-off)))
-	if err := d.file.Pread(off, text); err != nil {
-		return block.Unreadable(d.file, "cannot read the VMDK description", err)
-	}
-	desc, err := parse(d.file, off, text)
-	if err != nil {
+	if err := d.describe(h.desc*sectorSize, h.descSize*sectorSize); err != nil {
 		return err
 	}
-	d.desc = *desc
 	if err := d.readOnly(a, x); err != nil {
 		return err
 	}
@@ -359,6 +364,14 @@ func (d *image) renew() error {
 	return nil
 }
 
+// room is how long the description may be, in bytes.
+func (d *image) room() int64 {
+	if x := d.extents[0].sparse; x != nil && x.file == d.file {
+		return x.hdr.descSize * sectorSize
+	}
+	return maxDescriptor
+}
+
 // setCID puts another content ID into the description.
 func (d *image) setCID(cid uint32) error {
 	from, to, ok := d.desc.value("CID")
@@ -366,11 +379,7 @@ func (d *image) setCID(cid uint32) error {
 		return block.ErrIO
 	}
 	text := slices.Concat(d.desc.text[:from], fmt.Appendf(nil, "%08x", cid), d.desc.text[to:])
-	room := maxDescriptor
-	if x := d.extents[0].sparse; x != nil && x.file == d.file {
-		room = int(x.hdr.descSize) * sectorSize
-	}
-	if len(text) > room {
+	if int64(len(text)) > d.room() {
 		return block.ErrNoSpace
 	}
 	changed := text[from:]
@@ -426,7 +435,7 @@ func (d *image) Activate(context.Context) error {
 		x.sparse = fresh
 	}
 	d.fresh.Store(false)
-	return nil
+	return d.describe(d.desc.off, d.room())
 }
 
 // PrepareReopen writes back what a read-only image could not.
