@@ -20,6 +20,9 @@ func amend(t *tool) (int, error) {
 	if !t.opts.has("o") {
 		return 1, errors.New("Must specify options (-o)")
 	}
+	if format := t.opts.get("f"); format != "" && t.opts.wantsOptions() {
+		return 0, t.showOptions(format, true)
+	}
 	if err := t.opts.expect(1, 1); err != nil {
 		return 1, errors.New("Expecting one image file name")
 	}
@@ -32,6 +35,9 @@ func amend(t *tool) (int, error) {
 		return 1, err
 	}
 	defer i.Close()
+	if t.opts.wantsOptions() {
+		return 0, t.showOptions(i.node.DriverName(), true)
+	}
 	opts, err := block.DecodeAmend(i.node.DriverName(), t.opts.creation(), qmp.Keyval)
 	if err != nil {
 		return 1, err

@@ -39,6 +39,10 @@ func (t *tool) workers() (int, error) {
 }
 
 func convert(t *tool) (code int, err error) {
+	format := t.opts.format("O")
+	if t.opts.wantsOptions() {
+		return 0, t.showOptions(format, false)
+	}
 	if err := t.opts.expect(2, 2); err != nil {
 		return 1, errors.New("Must specify image file name and output: FILE OUTPUT (several sources in one are not supported)")
 	}
@@ -46,10 +50,6 @@ func convert(t *tool) (code int, err error) {
 		return 1, errors.New("-B is not supported: give the backing file with -o backing_file and copy with rebase")
 	}
 	src, dst := t.opts.args[0], t.opts.args[1]
-	format := t.opts.get("O")
-	if format == "" {
-		format = "raw"
-	}
 	typ := block.TypeOf(format)
 	if typ == nil {
 		return 1, block.UnknownFormat(format)

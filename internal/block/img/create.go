@@ -33,13 +33,14 @@ func init() {
 var errSize = errors.New("Invalid image size specified. You may use k, M, G, T, P or E suffixes for kilobytes, megabytes, gigabytes, terabytes, petabytes and exabytes.")
 
 func create(t *tool) (int, error) {
+	format := t.opts.format("f")
+	if t.opts.wantsOptions() {
+		return 0, t.showOptions(format, false)
+	}
 	if err := t.opts.expect(1, 2); err != nil {
 		return 1, err
 	}
-	format, name := t.opts.get("f"), t.opts.args[0]
-	if format == "" {
-		format = "raw"
-	}
+	name := t.opts.args[0]
 	say := func(err error) error { return fmt.Errorf("%s: %w", name, err) }
 	typ := block.TypeOf(format)
 	if typ == nil {

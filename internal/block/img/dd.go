@@ -72,10 +72,7 @@ func dd(t *tool) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	format := t.opts.get("O")
-	if format == "" {
-		format = "raw"
-	}
+	format := t.opts.format("O")
 	from, err := t.open(d.in, t.opts.get("f"), block.Settings{}, block.PermRead)
 	if err != nil {
 		return 1, err

@@ -356,6 +356,36 @@ func TestConvert(t *testing.T) {
 	}
 }
 
+// "-o help" says what -o takes, and what that says is true.
+func TestOptionHelp(t *testing.T) {
+	t.Chdir(t.TempDir())
+	option := regexp.MustCompile(`(?m)^  (\S+?)=<(str|num|size|bool \(on/off\))> +- \S`)
+	for _, args := range [][]string{
+		{"create", "-f", "vdi", "-o", "help"}, {"create", "-f", "vmdk", "-o", "help"}, {"convert", "-O", "vpc", "-o", "help"},
+		{"create", "-f", "qcow2", "-o", "?"}, {"create", "-o", "size=1,help"}, {"amend", "-f", "qcow2", "-o", "help"},
+	} {
+		a, b := ours(args...), theirs(t, args...)
+		there := map[string]string{}
+		for _, m := range option.FindAllStringSubmatch(b.out, -1) {
+			there[m[1]] = m[2]
+		}
+		found := option.FindAllStringSubmatch(a.out, -1)
+		if a.code != 0 || len(found) == 0 {
+			t.Errorf("%v: %+v", args, a)
+		}
+		for _, m := range found {
+			if typ, ok := there[m[1]]; ok && typ != m[2] {
+				t.Errorf("%v: %s is a %s, and a %s there", args, m[1], m[2], typ)
+			}
+		}
+	}
+	for _, args := range [][]string{{"create", "-f", "vhdx", "-o", "help"}, {"amend", "-f", "raw", "-o", "help"}, {"create", "-f", "qed", "-o", "help"}} {
+		if got := ours(args...); got.code == 0 {
+			t.Errorf("%v: %+v", args, got)
+		}
+	}
+}
+
 // In some cache modes each write is stable when it is done.
 func TestWritethrough(t *testing.T) {
 	t.Chdir(t.TempDir())

@@ -39,10 +39,7 @@ func measure(t *tool) (int, error) {
 	case len(t.opts.args) == 0 && !t.opts.has("size"):
 		return 1, errors.New("Either --size N or one filename must be specified.")
 	}
-	format := t.opts.get("O")
-	if format == "" {
-		format = "raw"
-	}
+	format := t.opts.format("O")
 	var src *block.Node
 	if len(t.opts.args) == 1 {
 		i, err := t.open(t.opts.args[0], t.opts.get("f"), block.Settings{}, block.PermRead)

@@ -38,6 +38,14 @@ func (o *options) get(name string) string {
 	return ""
 }
 
+// format returns an option that names a format, raw when it was not given.
+func (o *options) format(name string) string {
+	if f := o.get(name); f != "" {
+		return f
+	}
+	return "raw"
+}
+
 // json reports whether the output is to be JSON.
 func (o *options) json() (bool, error) {
 	switch v := o.get("output"); v {
