@@ -86,6 +86,11 @@ func (f *file) openHandle(o *Options, s block.Settings) (*handle, error) {
 	if f.kind == cdrom {
 		flags |= unix.O_NONBLOCK // a drive without a medium opens, too
 	}
+	var st unix.Stat_t
+	if unix.Stat(o.Filename, &st) == nil && st.Mode&unix.S_IFMT == unix.S_IFIFO {
+		// Opening would wait for whoever is at the other end; an image may name anything.
+		return nil, block.Errorf(block.KindInvalid, "Could not open '%s': it is a FIFO, not a file that can be read anywhere", o.Filename)
+	}
 	fd, err := f.graph.OpenFD(o.Filename, flags, 0)
 	if err != nil {
 		if err == unix.EINVAL && s.Direct {

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"govmd/internal/block"
 	"govmd/internal/block/blocktest"
 	_ "govmd/internal/block/drivers"
@@ -319,5 +321,17 @@ func TestStatistics(t *testing.T) {
 	}
 	if got, want := *n.Info().Statistics.(*file.Stats), (file.Stats{"file", 2, 1, 262144}); got != want {
 		t.Errorf("%+v, not %+v", got, want)
+	}
+}
+
+// TestFIFO refuses what opening would wait for: an image can name any file.
+func TestFIFO(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "fifo")
+	if err := unix.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := block.NewGraph(block.Env{}).OpenImage(context.Background(), name, nil, qmp.JSON, block.Settings{ReadOnly: true})
+	if err == nil || !strings.Contains(err.Error(), "it is a FIFO") {
+		t.Errorf("opening it: %v", err)
 	}
 }
