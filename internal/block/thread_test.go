@@ -3,6 +3,7 @@ package block_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -10,8 +11,6 @@ import (
 
 	"govmd/internal/block"
 	"govmd/internal/block/blocktest"
-	"govmd/internal/block/file"
-	"govmd/internal/block/qcow2"
 	"govmd/internal/qmp"
 	"govmd/internal/worker"
 )
@@ -88,17 +87,14 @@ func makeFile(t testing.TB, driver string, size int64) string {
 		}
 		return name
 	}
-	o := &qcow2.CreateOptions{File: block.DefRef(&block.Options{Driver: "file", Branch: &file.Options{Filename: name}}), Size: qmp.Size(size)}
-	if err := block.TypeOf("qcow2").Create(context.Background(), block.NewGraph(block.Env{}), o); err != nil {
-		t.Fatal(err)
-	}
+	blocktest.Create(t, driver, name, fmt.Sprintf("size=%d", size))
 	return name
 }
 
 // TestThread runs requests from an iothread, the short way and the long one, beside
 // others that share the node.
 func TestThread(t *testing.T) {
-	for _, driver := range []string{"raw", "qcow2"} {
+	for _, driver := range []string{"raw", "qcow2", "vdi", "vmdk"} {
 		for _, direct := range []bool{false, true} {
 			t.Run(driver, func(t *testing.T) {
 				const size, unit = 4 << 20, 4096

@@ -114,7 +114,9 @@ json info --output=json v.vdi
 info v.vdi
 check v.vdi
 !check -r all v.vdi
-map --output=json v.vdi
+qemu create -q -f vdi q.vdi 3M
+io q.vdi write -P 5 1M 64k
+map --output=json q.vdi
 convert -O vdi c.qcow2 w.vdi
 compare -f qcow2 -F vdi c.qcow2 w.vdi
 convert -f vdi -O raw v.vdi v.raw

@@ -133,3 +133,16 @@ func BlockStatus(m Mapper, backing bool, off, n int64) (block.Status, error) {
 	}
 	return st, nil
 }
+
+// Map is what block.Mapper's Map of a disk returns: where n bytes at off are, if entry
+// of the table that says so is in memory and they lie together.
+func Map(m Mapper, t *Table, entry, off, n int64) (c *block.Child, at int64, token uint32, ok bool) {
+	if t != nil && !t.Cached(entry) {
+		return nil, 0, 0, false
+	}
+	p, err := m.Find(off, n)
+	if err != nil || p.Kind != Data || p.N < n {
+		return nil, 0, 0, false
+	}
+	return p.File, p.Off, 0, true
+}

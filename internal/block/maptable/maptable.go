@@ -113,6 +113,19 @@ func (t *Table) room() *page {
 	return &page{data: make([]byte, t.Width<<t.PageBits)}
 }
 
+// Cached reports whether entry i is in memory, without waiting to know.
+func (t *Table) Cached(i int64) bool {
+	if !t.mu.TryLock() {
+		return false
+	}
+	defer t.mu.Unlock()
+	p := t.pages[i>>t.PageBits]
+	if p != nil {
+		p.used = true
+	}
+	return p != nil
+}
+
 // Get returns entry i, which is in range.
 func (t *Table) Get(i int64) (uint64, error) {
 	t.mu.Lock()

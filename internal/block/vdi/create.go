@@ -34,6 +34,10 @@ func fixup(o *qmp.Object) error {
 	return err
 }
 
+// dataAlign is what blocks are aligned to in images that are made here, in bytes: what
+// storage wants of I/O past the host's page cache.
+const dataAlign = 4096
+
 // create makes an image in a file that exists.
 func create(ctx context.Context, g *block.Graph, opts any) error {
 	o := opts.(*CreateOptions)
@@ -52,8 +56,7 @@ func create(ctx context.Context, g *block.Graph, opts any) error {
 	}
 	h.size = (int64(o.Size) + sectorSize - 1) &^ (sectorSize - 1)
 	h.blocks = (h.size + blockSize - 1) >> blockBits
-	mapSize := (h.blocks*4 + sectorSize - 1) &^ (sectorSize - 1)
-	h.dataOff = h.mapOff + mapSize
+	h.dataOff = (h.mapOff + h.blocks*4 + dataAlign - 1) &^ (dataAlign - 1)
 	end := h.dataOff
 	if h.typ == typeStatic {
 		h.allocated = h.blocks

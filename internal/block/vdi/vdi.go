@@ -158,6 +158,14 @@ func (d *image) BlockStatus(off, n int64, _ block.StatusFlags) (block.Status, er
 	return st, err
 }
 
+// Map implements block.Mapper: a block that has a place keeps it.
+func (d *image) Map(off, n int64, _ bool) (*block.Child, int64, uint32, bool) {
+	return maptable.Map(d, d.bmap, off>>blockBits, off, n)
+}
+
+// Unmap implements block.Mapper.
+func (d *image) Unmap(uint32) {}
+
 // allocate gives a block, unless another has just done so, a place that reads as zeroes.
 func (d *image) allocate(i int64) error {
 	d.mu.Lock()

@@ -140,6 +140,14 @@ func (d *image) Preadv(off int64, v block.Vec, _ block.Flags) error {
 	return maptable.Preadv(d, nil, off, v)
 }
 
+// Map implements block.Mapper.
+func (d *image) Map(off, n int64, _ bool) (*block.Child, int64, uint32, bool) {
+	return maptable.Map(d, d.bat, d.layout.entry(off>>d.layout.blockBits), off, n)
+}
+
+// Unmap implements block.Mapper.
+func (d *image) Unmap(uint32) {}
+
 // Pwritev is not called: the node is read-only.
 func (d *image) Pwritev(int64, block.Vec, block.Flags) error { return block.ErrReadOnly }
 

@@ -347,6 +347,21 @@ func (d *image) BlockStatus(off, n int64, _ block.StatusFlags) (block.Status, er
 	return st, err
 }
 
+// Map implements block.Mapper: a grain that has a place keeps it.
+func (d *image) Map(off, n int64, write bool) (*block.Child, int64, uint32, bool) {
+	x := d.at(off)
+	switch {
+	case write && !d.fresh.Load():
+		return nil, 0, 0, false
+	case x.sparse == nil:
+		return maptable.Map(d, nil, 0, off, n)
+	}
+	return maptable.Map(d, x.sparse.gt, (off-x.start)>>x.sparse.bits, off, n)
+}
+
+// Unmap implements block.Mapper.
+func (d *image) Unmap(uint32) {}
+
 // renew changes the content ID before the first write.
 func (d *image) renew() error {
 	if d.fresh.Load() {

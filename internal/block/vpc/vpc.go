@@ -170,6 +170,18 @@ func (d *image) BlockStatus(off, n int64, _ block.StatusFlags) (block.Status, er
 	return st, err
 }
 
+// Map implements block.Mapper: a block that has a place keeps it.
+func (d *image) Map(off, n int64, write bool) (*block.Child, int64, uint32, bool) {
+	i := off >> d.blockBits
+	if !d.fixed() && write && d.marked[i>>5].Load()>>(i&31)&1 == 0 {
+		return nil, 0, 0, false
+	}
+	return maptable.Map(d, d.bat, i, off, n)
+}
+
+// Unmap implements block.Mapper.
+func (d *image) Unmap(uint32) {}
+
 // Flush writes the table back, behind blocks and footer.
 func (d *image) Flush() error {
 	if d.fixed() {
