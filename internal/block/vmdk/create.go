@@ -136,8 +136,8 @@ func baseCID(ctx context.Context, g *block.Graph, name, backing string) (uint32,
 	if err != nil {
 		return 0, err
 	}
-	o := &qmp.Object{}
-	n, err := g.OpenImage(ctx, full, o, qmp.Keyval, block.Settings{ReadOnly: true})
+	// It may be in use: a snapshot puts an image on top of a running machine's.
+	n, err := g.OpenImage(ctx, full, nil, qmp.Keyval, block.Settings{ReadOnly: true, ForceShare: true, NoIO: true})
 	if err != nil {
 		return 0, fmt.Errorf("Could not open backing image: %w", err)
 	}

@@ -54,8 +54,8 @@ type extent struct {
 
 // image is an open VMDK image.
 type image struct {
+	node    *block.Node
 	file    *block.Child // that has the description
-	backing *block.Child
 	desc    descriptor
 	extents []extent
 
@@ -72,14 +72,15 @@ func open(a *block.OpenArgs) (block.Driver, error) {
 	if err := a.FollowReadOnly(file); err != nil {
 		return nil, err
 	}
-	d := &image{file: file}
+	d := &image{node: a.Node, file: file}
 	if err := d.load(a); err != nil {
 		return nil, err
 	}
-	if d.backing, err = a.OpenBacking(o.Backing, d.desc.parent, "vmdk"); err != nil {
+	backing, err := a.OpenBacking(o.Backing, d.desc.parent, "vmdk")
+	if err != nil {
 		return nil, err
 	}
-	return d, d.checkParent()
+	return d, d.checkParent(backing)
 }
 
 // load reads the description and opens the extents.
@@ -220,12 +221,13 @@ func extentRef(n *block.Node, name string) (block.Ref, error) {
 	return block.DefRef(o), nil
 }
 
-// checkParent compares the parentCID with the backing file's content ID.
-func (d *image) checkParent() error {
-	if d.backing == nil {
+// checkParent compares the parentCID with the content ID of the backing file, if
+// there is one.
+func (d *image) checkParent(backing *block.Child) error {
+	if backing == nil {
 		return nil
 	}
-	n := d.backing.Node()
+	n := backing.Node()
 	base, ok := n.Driver().(*image)
 	if !ok {
 		return block.Errorf(block.KindInvalid, "Image '%s': the backing file '%s' is no VMDK image, as it has to be", d.file.Node().FileName(), n.FileName())
@@ -266,7 +268,7 @@ func (d *image) FindForWrite(off, n int64) (maptable.Place, error) {
 	if x.sparse == nil {
 		return d.Find(off, n)
 	}
-	return x.sparse.FindForWrite(off-x.start, min(n, x.end-off), d.backing, x.start)
+	return x.sparse.FindForWrite(off-x.start, min(n, x.end-off), d.node.BackingChild(), x.start)
 }
 
 // Unpack implements maptable.Unpacker.
@@ -292,7 +294,7 @@ func (d *image) Limits() block.Limits {
 }
 
 func (d *image) Preadv(off int64, v block.Vec, _ block.Flags) error {
-	return maptable.Preadv(d, d.backing, off, v)
+	return maptable.Preadv(d, d.node.BackingChild(), off, v)
 }
 
 func (d *image) Pwritev(off int64, v block.Vec, f block.Flags) error {
@@ -311,11 +313,12 @@ func (d *image) PwriteZeroes(off, n int64, f block.Flags) error {
 	if err := d.renew(); err != nil {
 		return err
 	}
+	backing := d.node.BackingChild() != nil
 	for n > 0 {
 		x := d.at(off)
 		m := min(n, x.end-off)
 		done := false
-		if x.sparse != nil && d.backing != nil {
+		if x.sparse != nil && backing {
 			if in := (off - x.start) & (x.sparse.grain - 1); in != 0 || m < x.sparse.grain {
 				m = min(m, x.sparse.grain-in)
 			} else {
@@ -330,7 +333,7 @@ func (d *image) PwriteZeroes(off, n int64, f block.Flags) error {
 			}
 		}
 		if !done {
-			if err := maptable.PwriteZeroes(d, d.backing != nil, off, m, f); err != nil {
+			if err := maptable.PwriteZeroes(d, backing, off, m, f); err != nil {
 				return err
 			}
 		}

@@ -2,6 +2,7 @@ package vmdk_test
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"govmd/internal/block"
 	"govmd/internal/block/blocktest"
 	_ "govmd/internal/block/drivers"
+	"govmd/internal/qmp"
 )
 
 func TestMain(m *testing.M) { os.Exit(blocktest.InMemory(m)) }
@@ -104,6 +106,41 @@ func TestBacking(t *testing.T) {
 				t.Errorf("QEMU reads it: %s", out)
 			}
 		})
+	}
+}
+
+// TestSnapshot puts an image on top of one that is in use, as a snapshot does: it is
+// opened without its backing file, and given it then.
+func TestSnapshot(t *testing.T) {
+	dir := t.TempDir()
+	base, top := filepath.Join(dir, "base.vmdk"), filepath.Join(dir, "top.vmdk")
+	blocktest.Create(t, "vmdk", base, "size=1M")
+	d := blocktest.OpenDisk(t, "vmdk", base)
+	defer d.Close(t)
+	if err := d.Backend.Root().Pwrite(4096, []byte("below")); err != nil {
+		t.Fatal(err)
+	}
+	blocktest.Create(t, "vmdk", top, "size=1M,backing_fmt=vmdk,backing_file=base.vmdk")
+	o := &qmp.Object{}
+	o.Add("driver", "vmdk")
+	o.Add("backing", nil)
+	ctx := context.Background()
+	n, err := d.Graph.OpenImage(ctx, top, o, qmp.JSON, block.Settings{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Unref()
+	if err := d.Graph.SetBacking(n, d.Node); err != nil {
+		t.Fatal(err)
+	}
+	b := blocktest.Backend(t, d.Graph, n, block.PermRead|block.PermWrite)
+	defer b.Close()
+	p := make([]byte, 10)
+	if err := b.Root().Pwrite(4101, []byte("above")); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Root().Pread(4096, p); err != nil || string(p) != "belowabove" {
+		t.Errorf("%q (%v)", p, err)
 	}
 }
 
