@@ -396,7 +396,7 @@ func TestWritethrough(t *testing.T) {
 	}
 	// A flush fails here, so that it is seen.
 	const image = "driver=qcow2,file.driver=blkdebug,file.image.driver=file,file.image.filename=a.qcow2,file.inject-error.0.event=flush_to_disk"
-	for mode, want := range map[string]int{"writeback": 0, "none": 0, "unsafe": 0, "writethrough": 1, "directsync": 1} {
+	for mode, want := range map[string]int{"writeback": 0, "unsafe": 0, "writethrough": 1, "directsync": 1} {
 		if got := ours("bench", "-w", "-c", "2", "-t", mode, "--image-opts", image); got.code != want {
 			t.Errorf("%s: exit status %d, %s", mode, got.code, got.errs)
 		}
