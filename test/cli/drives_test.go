@@ -60,6 +60,8 @@ func TestDrivesAreQEMUs(t *testing.T) {
 		"-device ide-cd,bus=ide.0",
 		"-nodefaults -device ide-cd,id=a -device ich9-ahci,id=s -device ide-cd,bus=s.3,id=b",
 		"-drive if=none,id=d,format=raw,file=IMAGE,rerror=stop -device ide-hd,drive=d,serial=1",
+		"-nodefaults -device virtio-scsi-pci,id=s -device scsi-cd,id=a -drive if=none,id=d,format=raw,file=IMAGE -device scsi-hd,drive=d,lun=3",
+		"-device virtio-scsi-pci -drive if=none,id=d -device scsi-hd,drive=d,removable=on,id=r",
 	} {
 		t.Run(args, func(t *testing.T) {
 			words := append(strings.Fields(strings.ReplaceAll(args, "IMAGE", image)), "-S", "-m", "16")
@@ -86,6 +88,16 @@ func TestDriveErrorsAreQEMUs(t *testing.T) {
 	image := blankImage(t)
 	for _, args := range []string{
 		"-device ide-hd",
+		"-drive if=scsi,format=raw,file=IMAGE",
+		"-device scsi-hd",
+		"-device virtio-scsi-pci -device scsi-hd",
+		"-device virtio-scsi-pci -drive if=none,id=x -device scsi-hd,drive=x",
+		"-device virtio-scsi-pci -device scsi-cd,scsi-id=256",
+		"-device virtio-scsi-pci -device scsi-cd,lun=16384",
+		"-device virtio-scsi-pci -device scsi-cd,channel=1",
+		"-device virtio-scsi-pci -device scsi-cd,id=x,scsi-id=1,lun=0 -device scsi-cd,scsi-id=1,lun=0",
+		"-device virtio-scsi-pci,virtqueue_size=2",
+		"-drive if=none,id=x,format=raw,file=IMAGE -device nvme,drive=x",
 		"-device ide-hd,drive=x",
 		"-drive if=none,id=x -device ide-hd,drive=x",
 		"-drive if=none,id=x,format=raw,file=IMAGE,readonly=on -device ide-hd,drive=x",

@@ -5,10 +5,11 @@
 // A command (Request) is begun by Bus.Start, on the adapter's thread. What needs no
 // storage ends there and then; the rest ends on a goroutine of the block layer, or on
 // the thread. Lock order: the adapter's, then a unit's mu. Neither is held when a
-// request's Done is called, nor when the block layer is.
+// request's Done is called, nor when a request is handed to the block layer.
 package scsi
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -102,7 +103,7 @@ func (b *Bus) place(a *Address) error {
 		}
 		for b.taken[try] != nil {
 			if try.Target++; try.Target > most.Target {
-				return fmt.Errorf("no free target")
+				return errors.New("no free target")
 			}
 		}
 		*a = try
@@ -110,7 +111,7 @@ func (b *Bus) place(a *Address) error {
 		try := Address{Channel: a.Channel, Target: a.Target}
 		for b.taken[try] != nil {
 			if try.LUN++; try.LUN > most.LUN {
-				return fmt.Errorf("no free lun")
+				return errors.New("no free lun")
 			}
 		}
 		*a = try

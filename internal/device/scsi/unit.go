@@ -112,7 +112,7 @@ func (u *Unit) check() error {
 	case u.conf.Drive == "" && !u.cd:
 		return errors.New("drive property not set")
 	case u.level < 0 || u.level > 7:
-		return fmt.Errorf("scsi_version must be between 0 and 7")
+		return errors.New("scsi_version must be between 0 and 7")
 	case u.maxUnmap == 0 || u.maxIO == 0:
 		return errors.New("max_unmap_size and max_io_size must not be 0")
 	}
@@ -194,9 +194,6 @@ func (u *Unit) discard() uint64 {
 	}
 	return u.conf.Discard
 }
-
-// Address returns where the unit is.
-func (u *Unit) Address() Address { return u.at }
 
 // BootIndex implements device.Booter.
 func (u *Unit) BootIndex() (index int, suffix string) {

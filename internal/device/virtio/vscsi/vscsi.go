@@ -105,8 +105,10 @@ func (d *Device) check() error {
 	switch {
 	case d.numQueues == 0 || d.numQueues != autoQueue && d.numQueues > maxQueues:
 		return fmt.Errorf("Invalid number of queues (= %d), must be a positive integer less than %d.", d.numQueues, maxQueues)
-	case d.queueSize <= 2 || d.queueSize > 1024 || d.queueSize&(d.queueSize-1) != 0:
-		return fmt.Errorf("invalid virtqueue_size property (= %d), must be a power of 2 of 4 to 1024", d.queueSize)
+	case d.queueSize <= 2:
+		return fmt.Errorf("invalid virtqueue_size property (= %d), must be > 2", d.queueSize)
+	case d.queueSize > 1024 || d.queueSize&(d.queueSize-1) != 0:
+		return fmt.Errorf("invalid virtqueue_size property (= %d), must be a power of 2 (max 1024)", d.queueSize)
 	case d.cmdPerLUN == 0:
 		return errors.New("cmd_per_lun must be larger than 0")
 	}

@@ -226,8 +226,8 @@ func TestProperties(t *testing.T) {
 	for _, c := range []struct{ props, want string }{
 		{"num_queues=0", "Invalid number of queues (= 0), must be a positive integer less than 1022."},
 		{"num_queues=2000", "Invalid number of queues (= 2000), must be a positive integer less than 1022."},
-		{"virtqueue_size=2", "invalid virtqueue_size property (= 2), must be a power of 2 of 4 to 1024"},
-		{"virtqueue_size=48", "invalid virtqueue_size property (= 48), must be a power of 2 of 4 to 1024"},
+		{"virtqueue_size=2", "invalid virtqueue_size property (= 2), must be > 2"},
+		{"virtqueue_size=48", "invalid virtqueue_size property (= 48), must be a power of 2 (max 1024)"},
 		{"cmd_per_lun=0", "cmd_per_lun must be larger than 0"},
 		{"iothread=none", "Device 'none' not found"},
 	} {
@@ -520,6 +520,8 @@ var hostileRanges = append(virtiotest.HostileRanges(3), devtest.MMIO(virtiotest.
 func FuzzRings(f *testing.F) { devtest.FuzzIO(f, hostile, hostileRanges...) }
 
 func FuzzState(f *testing.F) { devtest.FuzzState(f, hostile, hostileRanges...) }
+
+func TestConcurrent(t *testing.T) { devtest.Concurrent(t, hostile, hostileRanges...) }
 
 // reads returns what reads 4 KiB.
 func reads(tb testing.TB) func() {
