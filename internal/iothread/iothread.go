@@ -99,11 +99,34 @@ func poolSize(name string, field func(*Thread) *int64, def int64) object.Propert
 	return p
 }
 
+// fixed is a property of which no other value than the default has an effect: such a
+// value is refused, once it is one at all.
+func fixed(p object.Property, def int64, why string) object.Property {
+	set := p.Set
+	p.Set = func(o object.Object, v any) error {
+		if err := set(o, v); err != nil {
+			return err
+		}
+		n, ok := v.(int64)
+		if !ok || n == def {
+			return nil
+		}
+		if err := set(o, def); err != nil {
+			return err
+		}
+		return fmt.Errorf("%s=%d is not supported: %s", p.Name, n, why)
+	}
+	return p
+}
+
 func init() {
 	object.Register(object.Type{Name: "event-loop-base", Abstract: true, Props: []object.Property{
-		setting("aio-max-batch", func(t *Thread) *int64 { return &t.maxBatch }, 0),
-		poolSize("thread-pool-max", func(t *Thread) *int64 { return &t.poolMax }, defaultPoolMax),
-		poolSize("thread-pool-min", func(t *Thread) *int64 { return &t.poolMin }, 0),
+		fixed(setting("aio-max-batch", func(t *Thread) *int64 { return &t.maxBatch }, 0), 0,
+			"what a guest asks for at a time goes to storage together"),
+		fixed(poolSize("thread-pool-max", func(t *Thread) *int64 { return &t.poolMax }, defaultPoolMax), defaultPoolMax,
+			"each device has as many requests under way"),
+		fixed(poolSize("thread-pool-min", func(t *Thread) *int64 { return &t.poolMin }, 0), 0,
+			"helpers are there when they are needed, and stay"),
 	}})
 	object.Register(object.Type{
 		Name: "iothread", Parent: "event-loop-base", UserCreatable: true,

@@ -54,12 +54,16 @@ func TestProperties(t *testing.T) {
 	var objects object.Collection
 	defer objects.Close()
 	for text, want := range map[string]string{
-		"iothread,id=a":                     "",
-		"iothread,id=b,poll-max-ns=-1":      "poll-max-ns value must be in range [0, 9223372036854775807]",
-		"iothread,id=b,poll-grow=-1":        "poll-grow value must be in range [0, 9223372036854775807]",
-		"iothread,id=b,thread-pool-min=65":  "bad thread-pool-min/thread-pool-max values",
-		"iothread,id=b,thread-pool-max=0":   "bad thread-pool-min/thread-pool-max values",
-		"iothread,id=c,thread-pool-max=100": "",
+		"iothread,id=a":                                                      "",
+		"iothread,id=b,poll-max-ns=-1":                                       "poll-max-ns value must be in range [0, 9223372036854775807]",
+		"iothread,id=b,poll-grow=-1":                                         "poll-grow value must be in range [0, 9223372036854775807]",
+		"iothread,id=b,thread-pool-min=65":                                   "bad thread-pool-min/thread-pool-max values",
+		"iothread,id=b,thread-pool-max=0":                                    "bad thread-pool-min/thread-pool-max values",
+		"iothread,id=b,thread-pool-max=100":                                  "thread-pool-max=100 is not supported: each device has as many requests under way",
+		"iothread,id=b,thread-pool-min=4":                                    "thread-pool-min=4 is not supported: helpers are there when they are needed, and stay",
+		"iothread,id=b,aio-max-batch=-1":                                     "aio-max-batch value must be in range [0, 9223372036854775807]",
+		"iothread,id=b,aio-max-batch=8":                                      "aio-max-batch=8 is not supported: what a guest asks for at a time goes to storage together",
+		"iothread,id=c,aio-max-batch=0,thread-pool-min=0,thread-pool-max=64": "",
 	} {
 		got := ""
 		if err := objects.Parse(text); err != nil {

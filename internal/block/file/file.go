@@ -74,6 +74,9 @@ func (f *file) openHandle(o *Options, s block.Settings) (*handle, error) {
 	if o.aio() == Native && !s.Direct {
 		return nil, block.Errorf(block.KindInvalid, "aio=native was specified, but it requires cache.direct=on, which was not specified.")
 	}
+	if b := o.AIOMaxBatch; b != nil && *b != 0 {
+		return nil, block.Errorf(block.KindUnsupported, "aio-max-batch=%d is not supported: what is asked for at a time goes to storage together", *b)
+	}
 	flags := unix.O_CLOEXEC
 	if s.ReadOnly {
 		flags |= unix.O_RDONLY
