@@ -113,17 +113,38 @@ func openConsole(where, dir string) (conn io.ReadWriteCloser, socket string, err
 		}
 		return conn, "", nil
 	case kind == "pty":
-		f, err := os.OpenFile(rest, os.O_RDWR|unix.O_NOCTTY, 0)
-		if err != nil {
-			return nil, "", fail(Unreachable, "%w", err)
-		}
-		if _, err := term.MakeRaw(int(f.Fd())); err != nil {
-			_ = f.Close()
-			return nil, "", fail(Unreachable, "%s: %w", rest, err)
-		}
-		return f, "", nil
+		conn, err := openTerminal(rest)
+		return conn, "", err
 	}
 	return nil, "", fail(Refused, "the console is '%s': only a listening Unix or TCP socket, a pty or a ring buffer can be attached to", where)
+}
+
+// openTerminal opens a terminal whose other end is the guest. Two that read from it would
+// each get a part of what the guest says, so that it is held by one at a time.
+func openTerminal(name string) (io.ReadWriteCloser, error) {
+	f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOCTTY, 0)
+	if err != nil {
+		return nil, fail(Unreachable, "%w", err)
+	}
+	raw, err := f.SyscallConn()
+	if err == nil {
+		// Not by Fd, after which reading would not end when the file is closed.
+		if e := raw.Control(func(fd uintptr) {
+			if err = unix.Flock(int(fd), unix.LOCK_EX|unix.LOCK_NB); err == nil {
+				_, err = term.MakeRaw(int(fd))
+			}
+		}); e != nil {
+			err = e
+		}
+	}
+	switch {
+	case err == nil:
+		return f, nil
+	case errors.Is(err, unix.EWOULDBLOCK):
+		err = errors.New("somebody else is attached to it")
+	}
+	_ = f.Close()
+	return nil, fail(Unreachable, "%s: %w", name, err)
 }
 
 // ringConsole shows what a ring buffer holds. It can be read once, and takes no

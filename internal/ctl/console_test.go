@@ -152,3 +152,31 @@ func TestKeys(t *testing.T) {
 		}
 	}
 }
+
+// Of two that want the same terminal the second is told so, whoever they are.
+func TestTerminalIsHeld(t *testing.T) {
+	_, slave := openPTY(t)
+	name := slave.Name()
+	held, err := openTerminal(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := script(t, consoleAt("console", "pty:"+name), nil)
+	got := runWith(slave, nil, path, "console")
+	if want := "govmctl: " + name + ": somebody else is attached to it\n"; got.status != int(Unreachable) || got.stderr != want {
+		t.Errorf("%+v", got)
+	}
+	// Reading ends when the terminal is closed.
+	done := make(chan error)
+	go func() {
+		_, err := held.Read(make([]byte, 1))
+		done <- err
+	}()
+	_ = held.Close()
+	<-done
+	again, err := openTerminal(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again.Close()
+}
