@@ -57,12 +57,10 @@ func (t *treeWriter) device(d Device, level int) {
 	b := d.Dev()
 	t.line(level, "dev: %s, id %q", b.TypeName(), b.ID())
 	t.pins(b, level+1)
-	seen := map[string]bool{"realized": true}
-	for _, p := range b.Properties() {
-		if p.Get == nil || p.Set == nil || p.When == object.Never || seen[p.Name] {
+	for _, p := range b.Unique() {
+		if p.Get == nil || p.Set == nil || p.When == object.Never || p.Name == "realized" {
 			continue
 		}
-		seen[p.Name] = true
 		text := propertyText(p.Type, p.Get(d))
 		if a, ok := b.addresser(); ok && p.Name == "addr" {
 			text = a.DeviceAddress(d)

@@ -145,7 +145,7 @@ func completePath(root *Node) func(*qmp.Context, []string) []string {
 			if o == nil {
 				return nil
 			}
-			for _, p := range unique(o.Obj().Properties()) {
+			for _, p := range o.Obj().Unique() {
 				found = append(found, p.Name)
 			}
 			return append(found, childNames(o.Obj())...)

@@ -117,6 +117,9 @@ func (n *Node) Properties() []Property {
 	return list
 }
 
+// Unique returns the properties of n, each name once: the nearest type's wins.
+func (n *Node) Unique() []Property { return unique(n.Properties()) }
+
 // Add places child below parent under the given name. A name that ends in "[*]"
 // gets the first free number.
 func Add(parent, child Object, name string) error {

@@ -90,7 +90,7 @@ func (n *Node) list(path string) ([]propertyInfo, error) {
 		return nil, err
 	}
 	list := []propertyInfo{{Name: "type", Type: "string"}}
-	for _, p := range unique(o.Properties()) {
+	for _, p := range o.Unique() {
 		if p.Name != "type" {
 			list = append(list, propertyInfo{Name: p.Name, Type: p.Type})
 		}
