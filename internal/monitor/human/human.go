@@ -190,6 +190,9 @@ func (m *Monitor) run(ctx *qmp.Context, c *call, out io.Writer) error {
 	} else if e := m.cfg.Lane.Do(context.Background(), func() { err = c.cmd.Run(ctx, c.args, out) }); e != nil {
 		err = qmp.Errorf("The machine is shutting down")
 	}
+	if b, ok := out.(bounded); ok && b.cut() && !errors.Is(err, qmp.ErrSessionEnds) {
+		err = errTooLong
+	}
 	if err != nil && !errors.Is(err, qmp.ErrSessionEnds) {
 		return fmt.Errorf("Error: %w", err)
 	}

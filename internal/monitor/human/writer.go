@@ -14,6 +14,8 @@ type terminalWriter struct {
 	stream bool // the command may wait for the client
 	buf    []byte
 	err    error
+	over   bool // something was left out
+	room   int  // beyond maxOutput, to say so
 }
 
 // streamAt is how much is kept of what can be sent at once.
@@ -21,7 +23,8 @@ const streamAt = 16 << 10
 
 // Write implements io.Writer.
 func (w *terminalWriter) Write(p []byte) (int, error) {
-	if w.err == nil && !w.stream && len(w.buf)+len(p) > maxOutput {
+	if w.err == nil && !w.stream && (w.over && w.room == 0 || len(w.buf)+len(p) > maxOutput+w.room) {
+		w.over = true
 		return 0, errTooLong
 	}
 	for _, c := range p {
@@ -43,6 +46,16 @@ func (w *terminalWriter) flush() {
 	}
 	w.buf = w.buf[:0]
 }
+
+// cut implements bounded.
+func (w *terminalWriter) cut() bool {
+	w.room = 256
+	return w.over
+}
+
+// bounded is an output that has a bound, beyond which commands need not notice that
+// what they say is lost. cut reports whether that has happened, and gives room to say so.
+type bounded interface{ cut() bool }
 
 // streamer is an output that the writer may wait for.
 type streamer interface{ setStream(on bool) }
