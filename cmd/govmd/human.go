@@ -33,6 +33,7 @@ func (v *vm) makeHuman() {
 	if v.control != nil {
 		commands.Add(v.control.HumanCommands()...)
 		commands.Add(v.nbd.HumanCommands()...)
+		commands.Add(v.jobHumanCommands()...)
 		v.human.AddInfo(v.control.InfoCommands()...)
 	}
 	v.human.AddInfo(slices.Concat( // second words of `info`

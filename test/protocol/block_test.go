@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"reflect"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -68,10 +69,43 @@ func (s *session) turn(request string) (got []any) {
 	}
 }
 
+// until sends a request, if it is not empty, and returns its answer and all that comes
+// up to an event of that name in which word occurs ("2*word": the second). Whether the answer or the event
+// comes first does not matter.
+func (s *session) until(name, word, request string) (got []any) {
+	s.t.Helper()
+	var answer any
+	if request != "" {
+		s.send(request + "\n")
+	}
+	left := 1
+	if n, rest, ok := strings.Cut(word, "*"); ok {
+		left, _ = strconv.Atoi(n)
+		word = rest
+	}
+	for left > 0 || request != "" && answer == nil {
+		line := s.line()
+		var m map[string]any
+		if err := json.Unmarshal(line, &m); err != nil {
+			s.t.Fatal(err)
+		}
+		delete(m, "timestamp")
+		if m["event"] == nil {
+			answer = essential(m)
+			continue
+		}
+		got = append(got, essential(m))
+		if m["event"] == name && strings.Contains(string(line), word) {
+			left--
+		}
+	}
+	return append(got, answer)
+}
+
 // What is said about images and drives is answered as QEMU does;
 // testdata/block.txt says how lines compare.
 func TestBlock(t *testing.T) {
-	for _, name := range []string{"block", "blockhuman", "nbd"} {
+	for _, name := range []string{"block", "blockhuman", "nbd", "backup"} {
 		t.Run(name, func(t *testing.T) { sameBlockTalk(t, "testdata/"+name+".txt") })
 	}
 }
@@ -81,7 +115,7 @@ func sameBlockTalk(t *testing.T, file string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var prepare, args, requests []string
+	var prepare, args, requests, images []string
 	why := map[int]string{}
 	for _, line := range strings.Split(string(text), "\n") {
 		if cmd, ok := strings.CutPrefix(line, "sh "); ok {
@@ -90,14 +124,18 @@ func sameBlockTalk(t *testing.T, file string) {
 			args = append(args, strings.Fields(a)...)
 		} else if w, ok := strings.CutPrefix(line, "differ: "); ok {
 			why[len(requests)] = w
+		} else if list, ok := strings.CutPrefix(line, "same "); ok {
+			images = strings.Fields(list)
 		} else if line != "" && line[0] != '#' {
 			requests = append(requests, line)
 		}
 	}
 	govmd, qemu := programs(t)
 	var answers [2][]any
+	var dirs [2]string
 	for i, program := range []string{govmd, qemu} {
 		dir := t.TempDir()
+		dirs[i] = dir
 		for _, p := range prepare {
 			cmd := exec.Command("sh", "-c", p)
 			cmd.Dir = dir
@@ -109,7 +147,19 @@ func sameBlockTalk(t *testing.T, file string) {
 		s := startWith(t, program, append([]string{"-M", "none", "-S", "-nodefaults", "-display", "none"}, args...))
 		s.turn(`{"execute": "qmp_capabilities"}`)
 		for _, r := range requests {
-			answers[i] = append(answers[i], s.turn(r))
+			if cmd, ok := strings.CutPrefix(r, "run "); ok {
+				out, err := exec.Command("sh", "-c", cmd).CombinedOutput()
+				answers[i] = append(answers[i], []any{err == nil})
+				if err != nil {
+					t.Errorf("%s: %s", cmd, out)
+				}
+			} else if event, ok := strings.CutPrefix(r, "wait "); ok {
+				name, rest, _ := strings.Cut(event, " ")
+				word, request, _ := strings.Cut(rest, " ")
+				answers[i] = append(answers[i], s.until(name, word, request))
+			} else {
+				answers[i] = append(answers[i], s.turn(r))
+			}
 		}
 	}
 	for i, r := range requests {
@@ -121,6 +171,11 @@ func sameBlockTalk(t *testing.T, file string) {
 			g, _ := json.Marshal(got)
 			w, _ := json.Marshal(want)
 			t.Errorf("%s brings\n%.3000s, from QEMU\n%.3000s", r, g, w)
+		}
+	}
+	for _, name := range images {
+		if out, err := exec.Command("qemu-img", "compare", "-U", dirs[0]+"/"+name, dirs[1]+"/"+name).CombinedOutput(); err != nil {
+			t.Errorf("%s is not as it is with QEMU: %s", name, out)
 		}
 	}
 }

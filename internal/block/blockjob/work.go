@@ -23,15 +23,19 @@ type Work struct {
 // NewWork returns a Work with do for the pieces, which copy.Pool's do is. What becomes
 // of errors is read's and write's to say.
 func (b *Base) NewWork(read, write OnError, do func(p copy.Piece, buf []byte) (bool, error)) *Work {
-	w := &Work{b: b, read: read, write: write}
-	w.pool = copy.NewPool(copy.DefaultWorkers, copy.DefaultChunk, func(p copy.Piece, buf []byte) (bool, error) {
+	return b.NewWorkOf(read, write, copy.DefaultWorkers, copy.DefaultChunk, func(p copy.Piece, buf []byte) (bool, error) {
 		read, err := do(p, buf)
 		if err == nil {
 			b.job.Advance(uint64(p.N))
 		}
 		return read, err
 	})
-	return w
+}
+
+// NewWorkOf is NewWork with so many pieces at once, each with a buffer of so many
+// bytes, for a do that itself counts what is done.
+func (b *Base) NewWorkOf(read, write OnError, workers, buffer int, do func(p copy.Piece, buf []byte) (bool, error)) *Work {
+	return &Work{b: b, read: read, write: write, pool: copy.NewPool(workers, buffer, do)}
 }
 
 // Chunk returns how many bytes a piece has at most: fewer when the job is slow, so

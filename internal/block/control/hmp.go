@@ -15,7 +15,7 @@ func (c *Control) InfoCommands() []qmp.HumanCommand {
 	return []qmp.HumanCommand{
 		{
 			Name: "block", Args: "nodes:-n,verbose:-v,device:B?", Params: "[-n] [-v] [device]",
-			Help: "show info of one block device or all block devices (-n: show named nodes; -v: show details)", Complete: c.completeDrive,
+			Help: "show info of one block device or all block devices (-n: show named nodes; -v: show details)", Complete: c.CompleteDrive,
 			Run: func(_ *qmp.Context, a qmp.HumanArgs, out io.Writer) error {
 				c.infoBlock(out, a.Bool("nodes"), a.Bool("verbose"), a.Str("device"))
 				return nil
@@ -31,8 +31,8 @@ func (c *Control) InfoCommands() []qmp.HumanCommand {
 	}
 }
 
-// completeDrive completes the name of a drive.
-func (c *Control) completeDrive(*qmp.Context, []string) (list []string) {
+// CompleteDrive completes the name of a drive.
+func (c *Control) CompleteDrive(*qmp.Context, []string) (list []string) {
 	for _, b := range c.graph.Backends() {
 		list = append(list, b.Name())
 	}
@@ -266,7 +266,7 @@ func (c *Control) HumanCommands() []qmp.HumanCommand {
 	}
 	return []qmp.HumanCommand{
 		{
-			Name: "block_resize", Args: "device:B,size:o", Params: "device size", Help: "resize a block image", Complete: c.completeDrive,
+			Name: "block_resize", Args: "device:B,size:o", Params: "device size", Help: "resize a block image", Complete: c.CompleteDrive,
 			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error {
 				name := a.Str("device")
 				_, err := c.resize(ctx, &resizeArgs{Device: &name, Size: int64(a.Size("size", 0))})
@@ -274,7 +274,7 @@ func (c *Control) HumanCommands() []qmp.HumanCommand {
 			}),
 		},
 		{
-			Name: "eject", Args: "force:-f,device:B", Params: "[-f] device", Help: "eject a removable medium (use -f to force it)", Complete: c.completeDrive,
+			Name: "eject", Args: "force:-f,device:B", Params: "[-f] device", Help: "eject a removable medium (use -f to force it)", Complete: c.CompleteDrive,
 			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error {
 				name, force := a.Str("device"), a.Bool("force")
 				_, err := c.eject(ctx, &ejectArgs{Device: &name, Force: &force})
@@ -283,7 +283,7 @@ func (c *Control) HumanCommands() []qmp.HumanCommand {
 		},
 		{
 			Name: "change", Args: "device:B,force:-f,target:F,arg:s?,read-only-mode:s?", Params: "device [-f] filename [format [read-only-mode]]",
-			Help: "change a removable medium, optional format, use -f to force the operation", Complete: c.completeDrive,
+			Help: "change a removable medium, optional format, use -f to force the operation", Complete: c.CompleteDrive,
 			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error {
 				name, force := a.Str("device"), a.Bool("force")
 				args := &changeMediumArgs{Device: &name, Filename: a.Str("target"), Format: optional(a, "arg"), Force: &force}
@@ -296,7 +296,7 @@ func (c *Control) HumanCommands() []qmp.HumanCommand {
 		},
 		{
 			Name: "block_set_io_throttle", Args: "device:B,bps:l,bps_rd:l,bps_wr:l,iops:l,iops_rd:l,iops_wr:l",
-			Params: "device bps bps_rd bps_wr iops iops_rd iops_wr", Help: "change I/O throttle limits for a block drive", Complete: c.completeDrive,
+			Params: "device bps bps_rd bps_wr iops iops_rd iops_wr", Help: "change I/O throttle limits for a block drive", Complete: c.CompleteDrive,
 			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error {
 				name := a.Str("device")
 				args := &throttleArgs{Device: &name, limits: limits{
@@ -309,7 +309,7 @@ func (c *Control) HumanCommands() []qmp.HumanCommand {
 		},
 		{
 			Name: "snapshot_blkdev", Args: "reuse:-n,device:B,snapshot-file:s?,format:s?", Params: "[-n] device [new-image-file] [format]",
-			Help: "initiates a live snapshot of device", Complete: c.completeDrive,
+			Help: "initiates a live snapshot of device", Complete: c.CompleteDrive,
 			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error {
 				name := a.Str("device")
 				if a.Str("snapshot-file") == "" {
@@ -325,20 +325,20 @@ func (c *Control) HumanCommands() []qmp.HumanCommand {
 			}),
 		},
 		{
-			Name: "snapshot_blkdev_internal", Args: "device:B,name:s", Params: "device name", Help: "take an internal snapshot of device", Complete: c.completeDrive,
+			Name: "snapshot_blkdev_internal", Args: "device:B,name:s", Params: "device name", Help: "take an internal snapshot of device", Complete: c.CompleteDrive,
 			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error {
 				return RunOne(ctx, c.snapshotInternal(&internalArgs{Device: a.Str("device"), Name: a.Str("name")}))
 			}),
 		},
 		{
-			Name: "snapshot_delete_blkdev_internal", Args: "device:B,name:s,id:s?", Params: "device name [id]", Help: "delete an internal snapshot of device", Complete: c.completeDrive,
+			Name: "snapshot_delete_blkdev_internal", Args: "device:B,name:s,id:s?", Params: "device name [id]", Help: "delete an internal snapshot of device", Complete: c.CompleteDrive,
 			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error {
 				_, err := c.deleteInternal(ctx, &deleteInternalArgs{Device: a.Str("device"), Name: optional(a, "name"), ID: optional(a, "id")})
 				return err
 			}),
 		},
 		{
-			Name: "drive_del", Args: "id:B", Params: "device", Help: "remove host block device", Complete: c.completeDrive,
+			Name: "drive_del", Args: "id:B", Params: "device", Help: "remove host block device", Complete: c.CompleteDrive,
 			Run: run(func(ctx *qmp.Context, a qmp.HumanArgs) error { return c.driveDel(ctx, a.Str("id")) }),
 		},
 	}

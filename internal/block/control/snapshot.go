@@ -71,21 +71,13 @@ func (c *Control) snapshotSync(a *snapshotSyncArgs) Action {
 
 // makeOverlay makes an image with n as its backing file, unless it is there.
 func (c *Control) makeOverlay(ctx context.Context, n *block.Node, format, file string, mode *NewImageMode) error {
-	t := block.TypeOf(format)
-	if t == nil {
+	if block.TypeOf(format) == nil {
 		return block.UnknownFormat(format)
 	}
 	if mode != nil && *mode == "existing" {
 		return nil
 	}
-	if !t.Backing {
-		return qmp.Errorf("Backing file not supported for file format '%s'", format)
-	}
-	keys := &qmp.Object{}
-	keys.Add("size", n.Length())
-	keys.Add("backing_file", n.FileName())
-	keys.Add("backing_fmt", n.SkipFilters().DriverName())
-	return c.graph.CreateImage(ctx, format, file, keys, qmp.JSON)
+	return c.makeImage(ctx, format, file, n.Length(), n)
 }
 
 // snapshot is blockdev-snapshot: the overlay is a node already.

@@ -101,10 +101,15 @@ func run(ctx context.Context, list []Action) (err error) {
 func RunOne(ctx context.Context, a Action) error { return run(ctx, []Action{a}) }
 
 // command makes a command of its own of an action.
-func command[A any](name string, fn func(a *A) Action) qmp.Command {
+func command[A any](name string, fn func(a *A) Action, more ...qmp.Option) qmp.Command {
 	return qmp.New(name, func(ctx *qmp.Context, a *A) (qmp.None, error) {
 		return qmp.None{}, RunOne(ctx, fn(a))
-	})
+	}, more...)
+}
+
+// JobCommand makes a command of its own of an action that makes a job.
+func JobCommand[A any](c *Control, name string, fn func(c *Control, t *job.Txn, a *A) Action, more ...qmp.Option) qmp.Command {
+	return command(name, func(a *A) Action { return fn(c, nil, a) }, more...)
 }
 
 type transactionAction struct {

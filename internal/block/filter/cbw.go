@@ -297,7 +297,7 @@ func Insert(ctx context.Context, g *block.Graph, source, target *block.Node, nam
 		GenericFormat: block.GenericFormat{File: block.NodeRef(source.Name())}, Target: block.NodeRef(target.Name()), moving: true,
 	}, source)
 	if err != nil {
-		return nil, err
+		return nil, block.Errorf(block.KindOf(err), "Could not create node: %w", err)
 	}
 	d := n.Driver().(*CopyBeforeWrite)
 	d.moving = false
