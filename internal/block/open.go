@@ -112,7 +112,7 @@ func (a *OpenArgs) OpenBacking(ref *RefOrNull, file, format string) (*Child, err
 		}
 		return a.child("backing", ref.Definition, ref.Reference, RoleCOW)
 	}
-	if file == "" && a.override == nil || a.Node.set.NoIO {
+	if file == "" && a.override == nil || a.Node.set.NoIO || a.Node.set.NoBacking {
 		return nil, nil
 	}
 	own := a.Node.fileName()

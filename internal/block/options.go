@@ -137,6 +137,7 @@ type Settings struct {
 	Unmap        bool // discard=unmap
 	DetectZeroes DetectZeroesMode
 	NoIO         bool // only metadata will be asked for: open no data
+	NoBacking    bool // open no backing file, whatever the image says
 	CheckOnly    bool // for check and repair: open what is dirty or corrupt as it is
 }
 
@@ -194,7 +195,7 @@ func (s Settings) check() error {
 
 // inherit returns what a child that is defined within its parent starts from.
 func (s Settings) inherit(role Role) Settings {
-	s.DetectZeroes = DetectZeroesOff
+	s.DetectZeroes, s.NoBacking = DetectZeroesOff, false
 	if role&RoleCOW != 0 {
 		// A backing file is read only, until something says that it must be written.
 		s.ReadOnly, s.AutoReadOnly = true, false

@@ -105,7 +105,7 @@ func (s *session) until(name, word, request string) (got []any) {
 // What is said about images and drives is answered as QEMU does;
 // testdata/block.txt says how lines compare.
 func TestBlock(t *testing.T) {
-	for _, name := range []string{"block", "blockhuman", "nbd", "backup"} {
+	for _, name := range []string{"block", "blockhuman", "nbd", "backup", "mirror"} {
 		t.Run(name, func(t *testing.T) { sameBlockTalk(t, "testdata/"+name+".txt") })
 	}
 }

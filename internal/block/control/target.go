@@ -16,8 +16,6 @@ type TargetImage struct {
 	Mode     *NewImageMode
 	NodeName *string // nil for any
 	Settings block.Settings
-	// NoBacking has the image opened without its backing file.
-	NoBacking bool
 }
 
 // OpenTarget opens an image, and makes it unless it exists. The caller owns the
@@ -39,9 +37,6 @@ func (c *Control) OpenTarget(ctx context.Context, t *TargetImage) (*block.Node, 
 	}
 	if t.NodeName != nil {
 		opts.Add("node-name", *t.NodeName)
-	}
-	if t.NoBacking {
-		opts.Add("backing", nil)
 	}
 	return c.graph.OpenImage(ctx, t.File, opts, qmp.JSON, t.Settings)
 }

@@ -25,6 +25,7 @@ type Once struct {
 	todo *block.Bitmap // what has not been begun; nobody but us changes it
 	kept *block.Bitmap // what was copied before the source changed; may be nil
 	base *block.Node   // what it and those below it have is not copied; nil for none
+	live bool          // the source changes, and marks todo
 
 	mu      sync.Mutex // above Bitmap.mu
 	head    Flight     // of a ring
@@ -52,6 +53,15 @@ func NewOnce(source, target *block.Child, todo *block.Bitmap) *Once {
 	return o
 }
 
+// NewLive prepares to copy what dirty marks again and again, while the source changes
+// and marks it. No unit is copied twice at once: what is in the target in the end is
+// what was read last.
+func NewLive(source, target *block.Child, dirty *block.Bitmap) *Once {
+	o := NewOnce(source, target, dirty)
+	o.live = true
+	return o
+}
+
 // Unit returns how many bytes a unit has.
 func (o *Once) Unit() int64 { return o.unit }
 
@@ -62,7 +72,7 @@ func (o *Once) Keep(b *block.Bitmap) { o.kept = b }
 // SetFlags says how the target is written, and whether the host may copy. It is
 // called before the first copy.
 func (o *Once) SetFlags(f block.Flags, ranged bool) {
-	o.copy.Flags, o.copy.ZeroFlags = f, f&block.Serialising|block.MayUnmap
+	o.copy.Flags, o.copy.ZeroFlags = f&^block.MayUnmap, f&(block.Serialising|block.MayUnmap)
 	o.copy.passBy.Store(!ranged)
 }
 
@@ -122,12 +132,20 @@ func (o *Once) claim(from, end int64) *Flight {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for {
+		o.await(from, end)
 		if f := o.take(from, end, end-from); f != nil {
 			return f
 		}
 		if o.settled(from, end) {
 			return nil
 		}
+		o.wait()
+	}
+}
+
+// await returns when nobody copies a range that may change meanwhile. mu is held.
+func (o *Once) await(from, end int64) {
+	for o.live && o.overlaps(from, end-from, false) {
 		o.wait()
 	}
 }
@@ -169,6 +187,7 @@ func (o *Once) Next(off, limit int64) (p Piece, ok bool) {
 func (o *Once) Do(p Piece, buf []byte) (read bool, err error) {
 	for {
 		o.mu.Lock()
+		o.await(p.Off, p.Off+p.N)
 		f := o.take(p.Off, p.Off+p.N, p.N)
 		o.mu.Unlock()
 		if f == nil {

@@ -260,7 +260,7 @@ func (b *backup) tune(o *options) error {
 		}
 		ranged = p.CopyRange == nil || *p.CopyRange
 	}
-	flags := b.filter.Flags()
+	flags := b.filter.Flags() | block.MayUnmap
 	if o.compress() {
 		flags |= block.Compressed
 		b.chunk = unit // what is compressed keeps a processor busy

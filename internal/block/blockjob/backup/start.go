@@ -169,9 +169,9 @@ func drive(c *control.Control, t *job.Txn, a *driveArgs) control.Action {
 			behind = source
 		}
 		set := source.Settings()
-		set.ReadOnly, set.Unmap, set.DetectZeroes = false, true, block.DetectZeroesUnmap
+		set.ReadOnly, set.Unmap, set.DetectZeroes, set.NoBacking = false, true, block.DetectZeroesUnmap, behind == source
 		target, err = c.OpenTarget(ctx, &control.TargetImage{
-			Source: source, Behind: behind, File: a.Target, Format: a.Format, Mode: a.Mode, Settings: set, NoBacking: behind == source,
+			Source: source, Behind: behind, File: a.Target, Format: a.Format, Mode: a.Mode, Settings: set,
 		})
 		if err == nil && behind == source {
 			if err = c.Graph().SetBacking(target, source); err != nil {

@@ -21,9 +21,20 @@ type Config struct {
 	Type           job.Type
 	Source, Target *block.Node
 	// Base is the node of the source's chain whose data the target has; nil for none.
-	Base             *block.Node
+	Base *block.Node
+	// None has only what changes from now on copied.
+	None bool
+	// Zero has the target made zero first: nobody knows what is in it.
+	Zero             bool
 	OnSource, OnData blockjob.OnError // errors of reading the source and writing the target
 	FilterName       *string          // nil for one that users do not know of
+	Granularity      int64            // bytes, of what is marked; 0 for what suits the target
+	Buffer           int64            // bytes under way at once; 0 for what is best
+	KeepZeroes       bool             // zeroes take space in the target
+	Blocking         bool             // a guest's write waits until the target has it
+	Replaces         *block.Node      // whose place the target takes; nil: the source's
+	// Pivot, which may be nil, is called before the target takes over, with all drained.
+	Pivot func(ctx context.Context, target *block.Node) error
 }
 
 // Mirror is the job.
@@ -31,50 +42,117 @@ type Mirror struct {
 	blockjob.Base
 	c      Config
 	filter *block.Node
+	source *block.Child // below the filter: what it holds up can be read
 	target *block.Child
 	dirty  *block.Bitmap
-	what   *copy.Copy
+	once   *copy.Once
 
+	blocking atomic.Bool // a guest's write waits until the target has it
 	complete atomic.Bool // the target is to take the source's place
 	frozen   bool        // the chain down to the target is
 	readOnly bool        // the target was, and is to be so again unless it takes over
 }
 
-// idle is how long a job that is ready waits before it looks for what is new.
-const idle = 100 * time.Millisecond
+const (
+	// idle is how long a job that is ready waits before it looks for what is new.
+	idle = 100 * time.Millisecond
+	// patience is how many passes over the disk are made before the guest's writes wait:
+	// it writes faster than is copied.
+	patience = 8
+	// rest is how many bytes the control lane may be kept with in the end.
+	rest = 1 << 20
+)
 
 // Type implements job.Driver.
 func (m *Mirror) Type() job.Type { return m.c.Type }
 
 // Run implements job.Driver.
 func (m *Mirror) Run(_ context.Context, j *job.Job) error {
-	w := m.NewWork(m.c.OnSource, m.c.OnData, m.what.Do)
+	workers, chunk := m.shape()
+	w := m.NewWorkOf(m.c.OnSource, m.c.OnData, workers, int(chunk), m.once.Do)
 	w.Retry = idle
 	defer w.Close()
-	if err := m.findDirty(w); err != nil {
+	if err := m.begin(w); err != nil {
 		return err
 	}
-	for {
-		left := m.dirty.Count()
+	m.once.Watch(func(copied, left int64) {
+		j.Advance(uint64(copied))
 		j.SetRemaining(uint64(left))
+	})
+	for passes := 1; ; passes++ {
+		if err := m.pass(w, chunk); err != nil {
+			return err
+		}
+		left := m.once.Left()
+		j.SetRemaining(uint64(left))
+		ending := m.complete.Load() || j.CancelRequested()
 		switch {
-		case left > 0:
-			if err := m.pass(w); err != nil {
-				return err
-			}
-		case !j.IsReady():
+		case left == 0 && !j.IsReady():
 			if err := m.flush(w); err != nil {
 				return err
 			}
 			j.Ready()
-		case m.complete.Load() || j.CancelRequested():
+		case ending && left <= rest:
 			return nil // what is written from here on is Prepare's
-		default:
+		case left == 0:
+			if !ending {
+				m.blocking.Store(m.c.Blocking)
+			}
+			passes = 0
 			if err := j.Sleep(idle); err != nil {
 				return err
 			}
+		case ending || passes > patience:
+			m.blocking.Store(true)
 		}
 	}
+}
+
+// shape returns how many pieces are under way at once, of how many bytes.
+func (m *Mirror) shape() (workers int, chunk int64) {
+	unit := m.dirty.Granularity()
+	workers, chunk = 2*copy.DefaultWorkers, max(copy.DefaultChunk, unit)
+	if b := m.c.Buffer; b > 0 {
+		chunk = max(unit, min(chunk, b/unit*unit))
+		workers = int(max(1, min(int64(workers), b/chunk)))
+	}
+	return workers, chunk
+}
+
+// begin makes the target zero, if that is called for, and marks what it does not have.
+func (m *Mirror) begin(w *blockjob.Work) error {
+	switch {
+	case m.c.None:
+		return nil
+	case m.c.Zero && !m.c.Target.Info().CanWriteZeroes:
+		m.dirty.SetAll()
+		return nil
+	case m.c.Zero:
+		if err := m.zero(w); err != nil {
+			return err
+		}
+	}
+	return m.findDirty(w)
+}
+
+// zero makes the target zero.
+func (m *Mirror) zero(w *blockjob.Work) error {
+	const step = 256 << 20
+	end := m.target.Length()
+	for off := int64(0); off < end; {
+		if err := w.Yield(0); err != nil {
+			return err
+		}
+		n := min(step, end-off)
+		if err := m.target.PwriteZeroes(off, n, block.MayUnmap); err != nil {
+			if _, err := w.Failed(false, 0, err); err != nil {
+				return err
+			}
+			continue
+		}
+		off += n
+	}
+	return nil
 }
 
 // findDirty marks what the target does not have.
@@ -105,18 +183,29 @@ func (m *Mirror) findDirty(w *blockjob.Work) error {
 	return nil
 }
 
-// pass copies what is marked, once from the beginning to the end: no range is copied
-// twice at once.
-func (m *Mirror) pass(w *blockjob.Work) error {
+// pass copies what is marked, once from the beginning to the end.
+func (m *Mirror) pass(w *blockjob.Work, chunk int64) error {
 	for off := int64(0); ; {
-		from, n, ok := m.dirty.TakeDirty(off, m.dirty.Size(), 64*w.Chunk())
+		p, ok := m.once.Next(off, min(chunk, w.Chunk()))
 		if !ok {
-			return w.Settle()
-		}
-		if err := w.CopyOn(m.what, from, from+n); err != nil {
+			err := w.Settle()
+			if err == nil {
+				m.once.Settle() // the guest's part in it
+			}
 			return err
 		}
-		off = from + n
+		if err := w.Go(p); err != nil {
+			return err
+		}
+		off = p.Off + p.N
+	}
+}
+
+// written has the target be given what the guest has written, if its write is to wait
+// for that. What fails stays marked: it is the job's to deal with.
+func (m *Mirror) written(off, n int64) {
+	if m.blocking.Load() {
+		_, _ = m.once.Range(off, n)
 	}
 }
 
@@ -157,7 +246,10 @@ func (m *Mirror) Prepare(*job.Job) error {
 		return err
 	}
 	defer m.c.Source.Undrain()
-	if err := m.rest(ctx); err != nil {
+	if _, err := m.once.Range(0, m.c.Source.Length()); err != nil {
+		return err
+	}
+	if err := m.target.Flush(); err != nil {
 		return err
 	}
 	if !m.complete.Load() {
@@ -173,20 +265,6 @@ func (m *Mirror) Prepare(*job.Job) error {
 	return m.takeOver(ctx)
 }
 
-// rest copies what has been written since the worker has ended.
-func (m *Mirror) rest(ctx context.Context) error {
-	for off := int64(0); ; {
-		from, n, ok := m.dirty.TakeDirty(off, m.dirty.Size(), 0)
-		if !ok {
-			return m.target.Flush()
-		}
-		if err := m.what.Run(ctx, from, n); err != nil {
-			return err
-		}
-		off = from + n
-	}
-}
-
 // takeOver makes all users of the source use the target, and the filter go.
 func (m *Mirror) takeOver(ctx context.Context) error {
 	g := m.Manager().Graph()
@@ -194,7 +272,16 @@ func (m *Mirror) takeOver(ctx context.Context) error {
 		return err
 	}
 	defer m.c.Target.Undrain()
-	if err := g.ReplaceNode(m.c.Source, m.c.Target, nil); err != nil {
+	if m.c.Pivot != nil {
+		if err := m.c.Pivot(ctx, m.c.Target); err != nil {
+			return err
+		}
+	}
+	from := m.c.Source
+	if m.c.Replaces != nil {
+		from = m.c.Replaces
+	}
+	if err := g.ReplaceNode(from, m.c.Target, nil); err != nil {
 		return err
 	}
 	f := m.filter
@@ -202,8 +289,9 @@ func (m *Mirror) takeOver(ctx context.Context) error {
 	return g.RemoveFilter(ctx, f)
 }
 
-// letGo gives up what the job has of its nodes.
+// letGo gives up what the job has of its nodes, which are drained.
 func (m *Mirror) letGo() {
+	m.blocking.Store(false)
 	if m.dirty != nil {
 		m.dirty.Remove()
 		m.dirty = nil
@@ -219,7 +307,9 @@ func (m *Mirror) letGo() {
 func (m *Mirror) Clean(*job.Job) {
 	ctx := context.Background()
 	g := m.Manager().Graph()
+	_ = m.c.Source.Drain(ctx) // it cannot end early
 	m.letGo()
+	m.c.Source.Undrain()
 	if m.filter != nil {
 		_ = g.RemoveFilter(ctx, m.filter) // the source can do what the filter could
 	}
@@ -236,8 +326,13 @@ var commitTop = filter.JobType("mirror_top", func(perm, shared block.Perm) (bloc
 	return perm &^ block.PermRead, shared | block.PermWrite | block.PermUnchanged
 })
 
-// Start begins a mirror to a target in the source's own chain, whose place it takes
-// with all in between.
+// mirrorTop is the filter above a source that is copied to elsewhere.
+var mirrorTop = filter.JobType("mirror_top", func(perm, _ block.Perm) (block.Perm, block.Perm) {
+	return perm, block.PermAll
+})
+
+// Start begins a mirror: to a target in the source's own chain, whose place it takes
+// with all in between, or to any other.
 func Start(ctx context.Context, jobs *blockjob.Manager, c Config) (err error) {
 	m := &Mirror{c: c}
 	g := jobs.Graph()
@@ -250,14 +345,19 @@ func Start(ctx context.Context, jobs *blockjob.Manager, c Config) (err error) {
 		}
 	}()
 	m.Bind(jobs)
-	if c.Target.ReadOnly() {
+	inside := c.Source.InChain(c.Target)
+	if inside && c.Target.ReadOnly() {
 		if err := g.SetReadOnly(ctx, c.Target, false); err != nil {
 			return err
 		}
 		m.readOnly = true
 	}
-	if m.filter, err = g.InsertFilter(ctx, commitTop, c.FilterName, &filter.JobOptions{
-		GenericFormat: block.GenericFormat{File: block.NodeRef(c.Source.Name())},
+	top := mirrorTop
+	if inside {
+		top = commitTop
+	}
+	if m.filter, err = g.InsertFilter(ctx, top, c.FilterName, &filter.JobOptions{
+		GenericFormat: block.GenericFormat{File: block.NodeRef(c.Source.Name())}, Written: m.written,
 	}, c.Source); err != nil {
 		return err
 	}
@@ -265,21 +365,55 @@ func Start(ctx context.Context, jobs *blockjob.Manager, c Config) (err error) {
 	if err := jobs.New(m, m.filter, c.Options); err != nil {
 		return err
 	}
-	if m.dirty, err = c.Source.CreateBitmap("", c.Target.DefaultGranularity()); err != nil {
+	if m.dirty, err = c.Source.CreateBitmap("", c.granularity()); err != nil {
 		return err
 	}
-	if err := m.hold(ctx); err != nil {
+	if inside {
+		err = m.hold(ctx)
+	} else {
+		err = m.holdBoth()
+	}
+	if err != nil {
 		return err
 	}
-	m.what = &copy.Copy{Source: m.Main(), Base: c.Base, Target: m.target, ZeroFlags: block.MayUnmap}
+	m.once = copy.NewLive(m.source, m.target, m.dirty)
+	m.once.SetBase(c.Base)
+	flags := block.MayUnmap
+	if c.KeepZeroes {
+		flags = 0
+	}
+	m.once.SetFlags(flags, true)
+	m.blocking.Store(c.Blocking)
 	m.Job().Start()
 	return nil
+}
+
+// granularity returns in what units is marked what has to be copied. A target with
+// clusters has them written whole: what it lacks of one it would look for elsewhere.
+func (c *Config) granularity() int64 {
+	g := c.Granularity
+	if g == 0 {
+		g = c.Target.DefaultGranularity()
+	}
+	if c.Target.Type().Backing {
+		g = max(g, int64(c.Target.Info().ClusterSize))
+	}
+	return g
+}
+
+// holdBoth takes source and target.
+func (m *Mirror) holdBoth() (err error) {
+	if m.source, err = m.Hold("source", m.c.Source, 0, block.PermUnchanged|block.PermWrite|block.PermRead); err != nil {
+		return err
+	}
+	m.target, err = m.Hold("target", m.c.Target, block.PermWrite, block.PermUnchanged)
+	return err
 }
 
 // hold takes the nodes of the chain down to the target.
 func (m *Mirror) hold(ctx context.Context) (err error) {
 	const between = block.PermUnchanged | block.PermWrite
-	if _, err := m.Hold("source", m.c.Source, 0, between|block.PermRead); err != nil {
+	if m.source, err = m.Hold("source", m.c.Source, 0, between|block.PermRead); err != nil {
 		return err
 	}
 	shared := between
