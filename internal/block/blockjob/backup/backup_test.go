@@ -322,6 +322,7 @@ func TestTransaction(t *testing.T) {
 			// One that cannot begin keeps all from beginning.
 			r.Fails("transaction", `{"actions": [`+action("a", "")+`, `+action("b", `, "speed": -1`)+`]`+properties+`}`,
 				"Parameter 'speed' expects a non-negative value")
+			r.Ended("a")
 			r.OK("transaction", `{"actions": [`+action("a", `, "bitmap": "m", "bitmap-mode": "on-success"`)+`, `+action("b", "")+`]`+properties+`}`)
 			seen := ""
 			for _, n := range []string{"b", "a"} {
