@@ -29,12 +29,25 @@ type manager struct {
 // What the guest says at its start, and when its power button is pressed.
 const guestUp, guestDown = "the guest is up", "power button"
 
-// buttonGuest waits for its power button, and then powers off.
+// buttonGuest sleeps until its power button is pressed, which is interrupt 9, and then
+// powers off.
 func buttonGuest() *vmtest.ROM {
-	r := vmtest.NewROM().EnablePM().Out16(0x602, 1<<8) // PM1_EN: PWRBTN_EN
-	r.Print(guestUp + "\n")
-	r.Code(0xba, 0x00, 0x06, 0xed, 0xf6, 0xc4, 0x01, 0x74, 0xf7) // mov dx, PM1_STS; in ax, dx; test ah, PWRBTN_STS; jz back
-	return r.Print(guestDown + "\n").Sleep(vmtest.SleepS5).Halt()
+	const vector = 0x70 + 1
+	r := vmtest.NewROM().EnablePM().Jump("start")
+	handler := r.Len()
+	r.Print(guestDown + "\n").Sleep(vmtest.SleepS5).Halt()
+	r.Label("start").Store(4*vector, string([]byte{byte(handler), byte(handler >> 8), 0, 0xf0}))
+	for _, w := range []struct {
+		port  uint16
+		value uint8
+	}{
+		{0x20, 0x11}, {0x21, 0x08}, {0x21, 4}, {0x21, 1}, {0x21, ^uint8(1 << 2)}, // the first interrupt controller, all but the second masked
+		{0xa0, 0x11}, {0xa1, 0x70}, {0xa1, 2}, {0xa1, 1}, {0xa1, ^uint8(1 << 1)}, // the second
+	} {
+		r.Out8(w.port, w.value)
+	}
+	r.Print(guestUp+"\n").Out16(0x602, 1<<8) // PM1_EN: PWRBTN_EN
+	return r.Code(0xfb, 0xf4, 0xeb, 0xfd)    // sti; hlt for ever
 }
 
 // startManager starts systemd, which runs nothing yet. Only the nested host has it:
