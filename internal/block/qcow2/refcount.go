@@ -125,13 +125,23 @@ func (q *image) newBlock(cluster, at int64) (*table, error) {
 			at++
 		}
 	}
+	t, err := q.addBlock(i, at)
+	if err != nil {
+		return nil, err
+	}
+	putRefcount(t.data, q.hdr.refcountOrder, at&(1<<q.rbBits-1), 1)
+	return t, nil
+}
+
+// addBlock makes refcount block i, of which the table has an entry, at a cluster
+// that has yet to be counted as used. mu is held.
+func (q *image) addBlock(i, at int64) (*table, error) {
 	off := at << q.clusterBits
 	if q.meta.has(at) {
 		return nil, q.corruption(true, off, q.clusterSize, "Allocation of a refcount block at a cluster that holds metadata")
 	}
 	t := q.rb.add(off)
 	clear(t.data)
-	putRefcount(t.data, q.hdr.refcountOrder, at&(1<<q.rbBits-1), 1)
 	q.rb.mark(t)
 	q.refTable[i] = uint64(off)
 	q.rtDirty[int(i)] = struct{}{}
@@ -209,6 +219,34 @@ func (q *image) alloc(n int64) (first, got int64, fresh bool, err error) {
 
 // allocRun takes exactly n clusters in a row. mu is held.
 func (q *image) allocRun(n int64) (first int64, err error) {
+	// Blocks that are missing go in front of the run.
+	var missing []int64
+	for want := n; ; want = n + int64(len(missing)) {
+		if first, err = q.findRun(want); err != nil {
+			return 0, err
+		}
+		if missing, err = q.missingBlocks(first, want); err != nil {
+			return 0, err
+		}
+		if n+int64(len(missing)) <= want {
+			break
+		}
+	}
+	blocks := int64(len(missing))
+	for k, i := range missing {
+		if _, err := q.addBlock(i, first+int64(k)); err != nil {
+			return 0, err
+		}
+	}
+	if err := q.addRefcount(first, blocks+n, 1); err != nil {
+		return 0, err
+	}
+	q.freshFrom = max(q.freshFrom, first+blocks+n)
+	return first + blocks, nil
+}
+
+// findRun returns where n clusters in a row are free. mu is held.
+func (q *image) findRun(n int64) (first int64, err error) {
 	c := q.freeHint
 	for free := int64(0); free < n; {
 		if err := q.checkReach(c); err != nil {
@@ -225,26 +263,24 @@ func (q *image) allocRun(n int64) (first int64, err error) {
 		}
 		c++
 	}
-	first = c - n
-	// Blocks that are missing are made within the run, so it has to be looked for again.
-	for b := first >> q.rbBits; b <= (c-1)>>q.rbBits; b++ {
-		t, err := q.block(b << q.rbBits)
+	return c - n, nil
+}
+
+// missingBlocks returns which refcount blocks n clusters lack. mu is held.
+func (q *image) missingBlocks(first, n int64) (list []int64, err error) {
+	for i := first >> q.rbBits; i <= (first+n-1)>>q.rbBits; i++ {
+		if i >= int64(len(q.refTable)) {
+			return nil, errGrow
+		}
+		t, err := q.block(i << q.rbBits)
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		if t == nil {
-			at := max(first, b<<q.rbBits)
-			if _, err := q.newBlock(at, at); err != nil {
-				return 0, err
-			}
-			return q.allocRun(n)
+			list = append(list, i)
 		}
 	}
-	if err := q.addRefcount(first, n, 1); err != nil {
-		return 0, err
-	}
-	q.freshFrom = max(q.freshFrom, c)
-	return first, nil
+	return list, nil
 }
 
 // free gives clusters up: their refcounts decrease once nothing on the disk refers
