@@ -200,7 +200,12 @@ func (v *vm) start() error {
 	if v.setup.paused {
 		return nil
 	}
-	return v.machine.Run.Start()
+	err := v.machine.Run.Start()
+	if e := (*qmp.Error)(nil); errors.As(err, &e) && e.Class == qmp.ClassDeviceEncrypted {
+		v.log.Warnf("%v: the guest does not start before block_passwd gives the passphrase, and cont", err)
+		return nil
+	}
+	return err
 }
 
 // wait serves until the machine is over and returns the exit status.

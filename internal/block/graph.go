@@ -9,10 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"govmd/internal/clock"
+	"govmd/internal/crypto"
 	"govmd/internal/event"
 	"govmd/internal/lane"
+	"govmd/internal/object"
 	"govmd/internal/option"
 	"govmd/internal/runstate"
+	"govmd/internal/sock"
 	"govmd/internal/throttle"
 )
 
@@ -37,6 +40,28 @@ type Env struct {
 	ThrottleGroup func(id string) *throttle.Group
 	// TLSCreds returns the TLS credentials object of that ID, as the sock package takes it.
 	TLSCreds func(id string) (any, error)
+	// WeakEncryption has images with qcow2's own encryption opened, which machines
+	// should not rely on: for image tools, to convert them.
+	WeakEncryption bool
+}
+
+// UseObjects has images find the secrets, credentials and throttle groups among
+// objects.
+func (e *Env) UseObjects(objects *object.Collection) {
+	e.Secret = func(id string) ([]byte, error) {
+		s, err := crypto.FindSecret(objects, id)
+		if err != nil {
+			return nil, err
+		}
+		return s.Bytes(), nil
+	}
+	e.TLSCreds = func(id string) (any, error) {
+		return object.Find[sock.TLSCreds](objects, id, "TLS credentials")
+	}
+	e.ThrottleGroup = func(id string) *throttle.Group {
+		g, _ := objects.Find(id).(*throttle.Group)
+		return g
+	}
 }
 
 // Graph holds the nodes, back ends and dirty bitmaps of one machine.

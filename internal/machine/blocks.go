@@ -3,10 +3,7 @@ package machine
 import (
 	"govmd/internal/block"
 	"govmd/internal/clock"
-	"govmd/internal/crypto"
-	"govmd/internal/object"
-	"govmd/internal/sock"
-	"govmd/internal/throttle"
+	"govmd/internal/qmp"
 	"govmd/internal/yank"
 )
 
@@ -16,21 +13,8 @@ func (m *Machine) makeBlocks(clocks *clock.Set) {
 	cfg := &m.Config
 	env := block.Env{
 		Bus: cfg.Events, Lane: cfg.Lane, RunState: m.Run, Clock: clocks,
-		Secret: func(id string) ([]byte, error) {
-			s, err := crypto.FindSecret(cfg.Objects, id)
-			if err != nil {
-				return nil, err
-			}
-			return s.Bytes(), nil
-		},
-		TLSCreds: func(id string) (any, error) {
-			return object.Find[sock.TLSCreds](cfg.Objects, id, "TLS credentials")
-		},
-		ThrottleGroup: func(id string) *throttle.Group {
-			g, _ := cfg.Objects.Find(id).(*throttle.Group)
-			return g
-		},
 	}
+	env.UseObjects(cfg.Objects)
 	if cfg.Yanks != nil {
 		env.Yankable = func(node string, cut func()) func() { return cfg.Yanks.Register(yank.BlockNode(node), cut) }
 	}
@@ -40,6 +24,20 @@ func (m *Machine) makeBlocks(clocks *clock.Set) {
 	m.Blocks = block.NewGraph(env)
 	m.Env.Blocks = m.Blocks
 	m.onClose(m.closeBlocks)
+}
+
+// ready returns an error of class DeviceEncrypted for the first drive of a device
+// whose image lacks its key: the guest cannot go on.
+func (m *Machine) ready() error {
+	for _, b := range m.Blocks.Backends() {
+		if b.Device() == nil {
+			continue
+		}
+		if n := b.Node().Locked(); n != nil {
+			return qmp.DeviceEncrypted(b.Name(), n.FileName())
+		}
+	}
+	return nil
 }
 
 // closeBlocks writes back and closes all images. No device is left that uses one.

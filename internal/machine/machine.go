@@ -137,7 +137,7 @@ func (m *Machine) log() *logrus.Logger { return m.Config.Log }
 func (m *Machine) build() error {
 	hooks := runstate.Hooks{
 		Reset: m.reset, Powerdown: m.powerdown,
-		End: func(c runstate.Cause) { m.ended <- c }, Watchdog: m.watchdog,
+		End: func(c runstate.Cause) { m.ended <- c }, Watchdog: m.watchdog, Ready: m.ready,
 	}
 	if s, ok := m.Board.(sleeper); ok {
 		hooks.Suspend, hooks.Wakeup = s.sleep, func(r runstate.WakeReason) { m.wakeup(s, r) }

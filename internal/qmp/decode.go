@@ -158,7 +158,7 @@ func (d *decoder) members(ti *typeInfo, base int, dst reflect.Value) error {
 		f := &ti.fields[i]
 		m := d.slots[slot+i]
 		if !m.Exists() {
-			if f.optional {
+			if f.optional || d.mode == Keyval && ti.union != nil && i == ti.disc && ti.union.implied != "" {
 				continue
 			}
 			return Errorf("Parameter '%s' is missing", d.fullName(f.name))
@@ -208,7 +208,11 @@ func (d *decoder) field(f *field, m Value, dst reflect.Value) error {
 
 // branch stores the members that the discriminator asks for.
 func (d *decoder) branch(ti *typeInfo, disc Value, base int, dst reflect.Value) error {
-	t, ok := ti.union.branch(disc.Bytes())
+	value := disc.Bytes()
+	if !disc.Exists() {
+		value = []byte(ti.union.implied)
+	}
+	t, ok := ti.union.branch(value)
 	if !ok {
 		if ti.fields[ti.disc].typ.kind == kindEnum {
 			return nil // a value of the enumeration that adds no members

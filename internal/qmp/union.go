@@ -27,6 +27,7 @@ type Union struct {
 	branches map[string]reflect.Type
 	values   []string
 	refused  map[string]string // why there is no branch, by value
+	implied  string            // value of option text that leaves the discriminator out, or ""
 }
 
 // Unioner is implemented by structs that have a union.
@@ -66,6 +67,11 @@ func (u *Union) Refuse(value, why string) {
 	}
 	u.refused[value] = why
 }
+
+// Imply has option text that leaves the discriminator out read as if it said value;
+// the member stays empty, which says so. JSON has to name it. It is called when the
+// program starts.
+func (u *Union) Imply(value string) { u.implied = value }
 
 // noBranch is the error for a value of the discriminator that has no branch.
 func (u *Union) noBranch(value string) error {

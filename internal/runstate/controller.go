@@ -29,6 +29,8 @@ type Hooks struct {
 	Powerdown func()      // press the power button; the vCPUs may run
 	Suspend   func()      // the guest has entered S3
 	End       func(Cause) // the machine is over: leave the process
+	// Ready returns an error while the guest cannot go on, as an image lacks its key.
+	Ready func() error
 	// Wakeup leaves S3: it resets all but memory, enters the wake-up path and
 	// tells the guest what has woken it.
 	Wakeup func(WakeReason)
@@ -166,6 +168,11 @@ func (c *Controller) enter(s State) {
 func (c *Controller) Start() error {
 	if c.State().live() || c.ended {
 		return nil
+	}
+	if c.hooks.Ready != nil {
+		if err := c.hooks.Ready(); err != nil {
+			return err
+		}
 	}
 	next := Running
 	if c.asleep {

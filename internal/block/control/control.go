@@ -148,14 +148,3 @@ func Drained(ctx context.Context, n *block.Node, fn func() error) error {
 	defer n.Undrain()
 	return fn()
 }
-
-// Encrypted returns an error of class DeviceEncrypted for the first drive of a
-// device whose image lacks its key: the machine cannot go on.
-func (c *Control) Encrypted() error {
-	for _, b := range c.graph.Backends() {
-		if n := b.Node(); n != nil && b.Device() != nil && n.Info().KeyMissing {
-			return qmp.DeviceEncrypted(b.Name(), n.FileName())
-		}
-	}
-	return nil
-}

@@ -34,6 +34,7 @@ type deviceInfo struct {
 	BackingFile  *string                `qmp:"backing_file"`
 	BackingDepth int64                  `qmp:"backing_file_depth"`
 	Encrypted    bool                   `qmp:"encrypted"`
+	KeyMissing   bool                   `qmp:"encryption_key_missing"`
 	DetectZeroes block.DetectZeroesMode `qmp:"detect_zeroes"`
 	limits
 	Image          *ImageInfo    `qmp:"image"`
@@ -105,7 +106,7 @@ func describe(n *block.Node, b *block.Backend, flat bool) deviceInfo {
 	set := n.Settings()
 	name := n.Name()
 	d := deviceInfo{
-		File: n.FileName(), NodeName: &name, ReadOnly: n.ReadOnly(), Driver: n.DriverName(), Encrypted: i.Encrypted,
+		File: n.FileName(), NodeName: &name, ReadOnly: n.ReadOnly(), Driver: n.DriverName(), Encrypted: i.Encrypted, KeyMissing: i.KeyMissing,
 		DetectZeroes: set.DetectZeroes, Cache: cacheInfo{Writeback: true, Direct: set.Direct, NoFlush: set.NoFlush},
 		WriteThreshold: n.WriteThreshold(),
 	}

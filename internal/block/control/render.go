@@ -68,7 +68,7 @@ func WriteSnapshots(w io.Writer, list []SnapshotInfo) {
 
 // specificOrder is the order in which qemu-img, whose output people know, shows
 // what a format says of its image; the rest follows.
-var specificOrder = []string{"compat", "compression-type", "lazy-refcounts", "bitmaps", "refcount-bits", "corrupt", "extended-l2",
+var specificOrder = []string{"compat", "compression-type", "lazy-refcounts", "bitmaps", "refcount-bits", "encrypt", "corrupt", "extended-l2",
 	"flags", "name", "granularity"}
 
 func writeSpecific(w io.Writer, specific any) {

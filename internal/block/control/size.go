@@ -50,26 +50,53 @@ type passwordArgs struct {
 }
 
 // password is block_passwd: it gives an encrypted image that was opened without
-// one its passphrase.
-func (c *Control) password(ctx *qmp.Context, a *passwordArgs) (none qmp.None, err error) {
+// one its passphrase. Trying it takes seconds, beside the lane.
+func (c *Control) password(ctx *qmp.Context, a *passwordArgs, reply *qmp.Reply[qmp.None]) {
 	n, err := c.node(a.Device, a.NodeName)
 	if err != nil {
-		return none, err
+		reply.Fail(err)
+		return
+	}
+	locked := n.Locked()
+	switch name := text(a.Device) + text(a.NodeName); {
+	case locked != nil:
+		n = locked
+	case n.Info().Encrypted:
+		reply.Fail(qmp.Errorf("Device '%s' has its passphrase already", name))
+		return
+	default:
+		reply.Fail(qmp.Errorf("Device '%s' is not encrypted", name))
+		return
 	}
 	k, ok := n.Driver().(block.Keyed)
-	switch {
-	case !ok || !n.Info().Encrypted:
-		return none, qmp.Errorf("Device '%s' is not encrypted", text(a.Device)+text(a.NodeName))
-	case !n.Info().KeyMissing:
-		return none, qmp.Errorf("Device '%s' has its passphrase already", text(a.Device)+text(a.NodeName))
+	if !ok {
+		reply.Fail(qmp.Errorf("Node '%s' takes no passphrase", n.Name()))
+		return
 	}
-	return none, k.SetKey(ctx, []byte(a.Password))
+	n.Ref()
+	finish := func(use func(), err error) {
+		defer n.Unref()
+		if err == nil {
+			err = Drained(ctx, n, func() error { use(); return nil })
+		}
+		reply.Finish(qmp.None{}, err)
+	}
+	if c.lane == nil {
+		finish(k.TryKey(ctx, []byte(a.Password)))
+		return
+	}
+	go func() {
+		use, err := k.TryKey(ctx, []byte(a.Password))
+		if !c.lane.Post(func() { finish(use, err) }) {
+			n.Unref() // the machine has ended
+		}
+	}()
 }
 
 func (c *Control) sizeCommands() []qmp.Command {
 	return []qmp.Command{
 		qmp.New("block_resize", c.resize),
 		qmp.New("block-set-write-threshold", c.setThreshold),
-		qmp.New("block_passwd", c.password, qmp.Deprecated),
+		qmp.NewAsync("block_passwd", c.password, qmp.Deprecated),
 	}
 }

@@ -5,6 +5,7 @@ import (
 	_ "govmd/internal/block/blkdebug"
 	_ "govmd/internal/block/file"
 	_ "govmd/internal/block/filter"
+	_ "govmd/internal/block/luks"
 	_ "govmd/internal/block/nbd"
 	_ "govmd/internal/block/null"
 	_ "govmd/internal/block/qcow2"

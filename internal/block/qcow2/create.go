@@ -3,26 +3,46 @@ package qcow2
 import (
 	"context"
 	"math/bits"
+	"slices"
+	"strings"
 
 	"govmd/internal/block"
+	"govmd/internal/block/encrypt"
 	"govmd/internal/qmp"
 )
 
 // CreateOptions say what image to make (BlockdevCreateOptionsQcow2).
 type CreateOptions struct {
-	File            block.Ref    `qmp:"file"`
-	DataFile        *block.Ref   `qmp:"data-file"`
-	DataFileRaw     *bool        `qmp:"data-file-raw"`
-	ExtendedL2      *bool        `qmp:"extended-l2"`
-	Size            qmp.Size     `qmp:"size"`
-	Version         *Version     `qmp:"version"`
-	BackingFile     *string      `qmp:"backing-file"`
-	BackingFmt      *string      `qmp:"backing-fmt"`
-	ClusterSize     *qmp.Size    `qmp:"cluster-size"`
-	Preallocation   *Prealloc    `qmp:"preallocation"`
-	LazyRefcounts   *bool        `qmp:"lazy-refcounts"`
-	RefcountBits    *int         `qmp:"refcount-bits"`
-	CompressionType *Compression `qmp:"compression-type"`
+	File            block.Ref         `qmp:"file"`
+	DataFile        *block.Ref        `qmp:"data-file"`
+	DataFileRaw     *bool             `qmp:"data-file-raw"`
+	ExtendedL2      *bool             `qmp:"extended-l2"`
+	Size            qmp.Size          `qmp:"size"`
+	Version         *Version          `qmp:"version"`
+	BackingFile     *string           `qmp:"backing-file"`
+	BackingFmt      *string           `qmp:"backing-fmt"`
+	ClusterSize     *qmp.Size         `qmp:"cluster-size"`
+	Preallocation   *Prealloc         `qmp:"preallocation"`
+	LazyRefcounts   *bool             `qmp:"lazy-refcounts"`
+	RefcountBits    *int              `qmp:"refcount-bits"`
+	CompressionType *Compression      `qmp:"compression-type"`
+	Encrypt         *CreateEncryption `qmp:"encrypt"`
+}
+
+// CreateEncryption says how an image is encrypted (QCryptoBlockCreateOptions).
+type CreateEncryption struct {
+	Format string `qmp:"format"`
+	Branch any    `qmp:",branch"`
+}
+
+var createEncryptions = qmp.NewUnion("QCryptoBlockCreateOptions", "format")
+
+// QMPUnion implements qmp.Unioner.
+func (CreateEncryption) QMPUnion() *qmp.Union { return createEncryptions }
+
+// CreateAES is the branch of qcow2's own method, which is called qcow there.
+type CreateAES struct {
+	KeySecret *string `qmp:"key-secret"`
 }
 
 // Version is a version of the format.
@@ -43,7 +63,7 @@ type Prealloc string
 // EnumValues implements qmp.Enum.
 func (Prealloc) EnumValues() []string { return []string{"off", "metadata", "falloc", "full"} }
 
-var createKeys = []block.CreateKey{
+var createKeys = slices.Concat([]block.CreateKey{
 	{Name: "backing_file", Type: "string", Help: "File name of a base image"},
 	{Name: "backing_fmt", Type: "string", Help: "Image format of the base image"},
 	{Name: "cluster_size", Type: "size", Help: "qcow2 cluster size", Default: "65536"},
@@ -51,12 +71,14 @@ var createKeys = []block.CreateKey{
 	{Name: "compression_type", Type: "string", Help: "Compression method used for image cluster compression", Default: "zlib"},
 	{Name: "data_file", Type: "string", Help: "File name of an external data file"},
 	{Name: "data_file_raw", Type: "bool", Help: "The external data file must stay valid as a raw image"},
+	{Name: "encrypt.format", Type: "string", Help: "Encrypt the image, format choices: 'aes', 'luks'"},
+}, encrypt.CreateKeys("encrypt."), []block.CreateKey{
 	{Name: "extended_l2", Type: "bool", Help: "Extended L2 tables", Default: "off"},
 	{Name: "lazy_refcounts", Type: "bool", Help: "Postpone refcount updates", Default: "off"},
 	{Name: "preallocation", Type: "string", Help: "Preallocation mode (allowed values: off, metadata, falloc, full)", Default: "off"},
 	{Name: "refcount_bits", Type: "number", Help: "Width of a reference count entry in bits", Default: "16"},
 	{Name: "size", Type: "size", Help: "Virtual disk size"},
-}
+})
 
 // fixup turns what -o has into what blockdev-create takes.
 func fixup(o *qmp.Object) error {
@@ -81,7 +103,27 @@ func fixup(o *qmp.Object) error {
 		file.Add("filename", name)
 		o.Set("data-file", file)
 	}
+	nestEncryption(o)
 	return nil
+}
+
+// nestEncryption makes an object of what -o has as encrypt.NAME.
+func nestEncryption(o *qmp.Object) {
+	inner := &qmp.Object{}
+	for _, m := range slices.Clone(o.Members()) {
+		name, ok := strings.CutPrefix(m.Name, "encrypt.")
+		if !ok {
+			continue
+		}
+		o.Delete(m.Name)
+		if name == "format" && m.Value == "aes" {
+			m.Value = "qcow"
+		}
+		inner.Add(name, m.Value)
+	}
+	if len(inner.Members()) > 0 {
+		o.Set("encrypt", inner)
+	}
 }
 
 // creation is what an image is made from, checked.
@@ -157,6 +199,10 @@ func plan(o *CreateOptions) (*creation, error) {
 		return nil, block.Errorf(block.KindInvalid, "External data files are only supported with compatibility level 1.1 and above (use version=v3 or greater)")
 	case c.dataRaw && o.DataFile == nil:
 		return nil, block.Errorf(block.KindInvalid, "data-file-raw requires data-file")
+	case c.dataRaw && o.Encrypt != nil:
+		return nil, block.Errorf(block.KindInvalid, "Encryption and data-file-raw cannot be used at the same time")
+	case c.pre != block.PreallocOff && o.Encrypt != nil && h.version < 3:
+		return nil, block.Errorf(block.KindInvalid, "Encryption and preallocation can only be used at the same time with compatibility level 1.1 and above (use version=v3 or greater)")
 	case c.dataRaw && h.backingFile != "":
 		return nil, block.Errorf(block.KindInvalid, "Backing file and data-file-raw cannot be used at the same time")
 	case h.backingFile != "" && c.pre != block.PreallocOff && h.incompat&incompatExtL2 == 0:
@@ -173,19 +219,14 @@ func create(ctx context.Context, g *block.Graph, opts any) error {
 	if err != nil {
 		return err
 	}
-	file, done, err := openForCreate(ctx, g, o.File)
-	if err != nil {
-		return err
-	}
-	defer done()
 	h := &c.hdr
-	ref := &Options{GenericCOW: block.GenericCOW{GenericFormat: block.GenericFormat{File: block.NodeRef(file.Name())}, Backing: &block.RefOrNull{Null: &qmp.Null{}}}}
+	ref := &Options{GenericCOW: block.GenericCOW{Backing: &block.RefOrNull{Null: &qmp.Null{}}}}
 	if o.DataFile != nil {
-		data, done, err := openForCreate(ctx, g, *o.DataFile)
+		data, err := begin(ctx, g, *o.DataFile, func(*block.Child) error { return nil })
 		if err != nil {
 			return err
 		}
-		defer done()
+		defer data.Unref()
 		h.incompat |= incompatDataFile
 		if c.dataRaw {
 			h.autoclear |= autoclearRawData
@@ -194,45 +235,45 @@ func create(ctx context.Context, g *block.Graph, opts any) error {
 		r := block.NodeRef(data.Name())
 		ref.DataFile = &r
 	}
-	if err := writeEmpty(ctx, g, file, h); err != nil {
+	file, err := begin(ctx, g, o.File, func(f *block.Child) error { return writeEmpty(ctx, f, h) })
+	if err != nil {
 		return err
 	}
+	defer file.Unref()
+	ref.File = block.NodeRef(file.Name())
 	n, err := g.Open(ctx, &block.Options{Driver: "qcow2", Branch: ref}, block.Settings{})
 	if err != nil {
 		return err
 	}
 	defer n.Unref()
+	if o.Encrypt != nil {
+		if err := n.Driver().(*image).setUp(ctx, o.Encrypt); err != nil {
+			return err
+		}
+	}
 	// The image has no backing file in the graph: what grows is new.
 	return n.Truncate(ctx, c.size, false, c.pre, 0)
 }
 
-func openForCreate(ctx context.Context, g *block.Graph, ref block.Ref) (*block.Node, func(), error) {
-	if ref.Reference != nil {
-		n, err := g.Lookup(*ref.Reference, *ref.Reference)
-		return n, func() {}, err
-	}
-	n, err := g.Open(ctx, ref.Definition, block.Settings{})
+// begin opens a file that an image is made in, has it written to, and returns it for
+// the image to be opened on.
+func begin(ctx context.Context, g *block.Graph, ref block.Ref, write func(*block.Child) error) (*block.Node, error) {
+	t, err := g.OpenTarget(ctx, ref)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	return n, n.Unref, nil
+	defer t.Close()
+	if err := write(t.Root()); err != nil {
+		return nil, err
+	}
+	n := t.Node()
+	n.Ref()
+	return n, nil
 }
 
 // writeEmpty writes an image of size 0: header in cluster 0, refcount table in 1,
 // its block in 2, L1 table in 3.
-func writeEmpty(ctx context.Context, g *block.Graph, file *block.Node, h *header) error {
-	b, err := g.NewBackend("")
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	if err := b.SetPerms(block.PermRead|block.PermWrite|block.PermResize, block.PermAll&^(block.PermWrite|block.PermResize)); err != nil {
-		return err
-	}
-	if err := b.InsertMedium(file); err != nil {
-		return err
-	}
-	f := b.Root()
+func writeEmpty(ctx context.Context, f *block.Child, h *header) error {
 	cluster := int64(1) << h.clusterBits
 	h.refTableOffset, h.refTableSize = uint64(cluster), 1
 	h.l1Offset, h.l1Size = uint64(3*cluster), 1 // of a disk of size 0, too, so that its cluster is used

@@ -4,72 +4,199 @@ import (
 	"context"
 
 	"govmd/internal/block"
+	"govmd/internal/block/encrypt"
+	"govmd/internal/crypto/luks"
+	"govmd/internal/crypto/sector"
 )
 
-// Crypter encrypts the data of an image in place, sector by sector of 512 bytes.
-// Many goroutines use it at once.
-type Crypter interface {
-	// Encrypt and Decrypt work on p, whole sectors, that are at host in the file and
-	// at guest on the disk.
-	Encrypt(host, guest int64, p []byte) error
-	Decrypt(host, guest int64, p []byte) error
-	Close()
+// encryption is what an encrypted image has.
+type encryption struct {
+	hdr    *luks.Header // nil for method aes
+	cipher *sector.Cipher
 }
 
-// CryptoOptions says how an encrypted image is opened.
-type CryptoOptions struct {
-	Format    string // "luks" or "aes"
-	KeySecret string // the ID of a secret object, or ""
-	Key       []byte // or the key itself, of SetKey
-	Header    func(off int64, p []byte) error
-	WriteHdr  func(off int64, p []byte) error
-	HeaderLen int64
-	Graph     *block.Graph
+// cryptFormats are the names of the encryption methods.
+var cryptFormats = map[uint32]string{cryptAES: "aes", cryptLUKS: "luks"}
+
+// encrypted reports whether data are encrypted.
+func (q *image) encrypted() bool { return q.hdr.crypt != cryptNone }
+
+// locked reports whether the key is missing: no data can be read or written.
+func (q *image) locked() bool { return q.encrypted() && q.crypt.cipher == nil }
+
+// openCrypto gets at the key of an encrypted image. Without one the image is open,
+// and its data cannot be reached until TryKey.
+func (q *image) openCrypto(ctx context.Context) error {
+	format := cryptFormats[q.hdr.crypt]
+	o := q.opts.Encrypt
+	switch {
+	case format == "" && o != nil:
+		return block.Errorf(block.KindInvalid, "No encryption in image header, but options specified format '%s'", o.Format)
+	case format == "":
+		return nil
+	case o != nil && o.Format != "" && o.Format != format:
+		return block.Errorf(block.KindInvalid, "Header reported '%s' encryption format but options specify '%s'", format, o.Format)
+	}
+	noIO := q.node.Settings().NoIO
+	if format == "aes" && !noIO && !q.graph.Env().WeakEncryption {
+		return block.Errorf(block.KindUnsupported, "Use of AES-CBC encrypted qcow2 images is not supported: "+
+			"'govmd img convert' makes an image of it that is not encrypted, or with LUKS")
+	}
+	if err := q.loadCrypto(); err != nil {
+		return err
+	}
+	if noIO || o == nil || o.secret() == nil {
+		return nil
+	}
+	pass, err := encrypt.Passphrase(q.graph, o.secret(), "encrypt.")
+	if err != nil {
+		return err
+	}
+	q.crypt.cipher, err = q.unlock(ctx, pass)
+	return err
 }
 
-// OpenCrypto opens encryption of a format. The package that implements it sets it
-// when the program starts; while nobody has, encrypted images are refused.
-var OpenCrypto func(ctx context.Context, o *CryptoOptions) (Crypter, error)
+// loadCrypto reads the LUKS header, if there is one.
+func (q *image) loadCrypto() (err error) {
+	if q.hdr.crypt != cryptLUKS {
+		return nil
+	}
+	if err := q.inFile(q.hdr.cryptoOff, q.hdr.cryptoLen, "Encryption header"); err != nil {
+		return err
+	}
+	q.crypt.hdr, err = luks.Read(q.cryptoStorage())
+	return err
+}
 
-// readEncrypted reads data and decrypts them outside of the guest's memory: a guest
-// must not see what is on the disk.
-func (q *image) readEncrypted(host, guest int64, v block.Vec) error {
-	for v.Len() > 0 {
-		n := min(v.Len(), 1<<20)
-		b := block.GetBuffer(n)
-		err := q.data.Pread(host, b.B)
-		if err == nil {
-			err = q.crypt.Decrypt(host, guest, b.B)
-		}
-		if err == nil {
-			err = v.To(n).Write(b.B)
-		}
-		b.Release()
-		if err != nil {
-			return err
-		}
-		host, guest, v = host+int64(n), guest+int64(n), v.From(n)
+// unlock returns the cipher that a passphrase opens.
+func (q *image) unlock(ctx context.Context, pass []byte) (*sector.Cipher, error) {
+	if q.hdr.crypt == cryptLUKS {
+		return encrypt.TryKey(ctx, q.crypt.hdr, q.cryptoStorage(), pass)
+	}
+	// The passphrase is the key. Nothing says whether it is the right one.
+	var key [16]byte
+	copy(key[:], pass)
+	return sector.New(&sector.Spec{Cipher: "aes-128", Mode: "cbc", IVGen: "plain64"}, key[:])
+}
+
+// TryKey implements block.Keyed.
+func (q *image) TryKey(ctx context.Context, secret []byte) (use func(), err error) {
+	c, err := q.unlock(ctx, secret)
+	return func() {
+		q.gate.Lock()
+		q.crypt.cipher = c
+		q.gate.Unlock()
+	}, err
+}
+
+// cryptoStorage is the part of the file that holds the LUKS header.
+func (q *image) cryptoStorage() luks.Storage {
+	return &region{q.file, int64(q.hdr.cryptoOff), int64(q.hdr.cryptoLen)}
+}
+
+// region is a part of a file.
+type region struct {
+	file     *block.Child
+	off, len int64
+}
+
+func (r *region) check(off int64, p []byte) error {
+	if off < 0 || off > r.len || int64(len(p)) > r.len-off {
+		return block.Errorf(block.KindCorrupt, "%d bytes at %d are beyond the encryption header", len(p), off)
 	}
 	return nil
+}
+
+func (r *region) Pread(off int64, p []byte) error {
+	if err := r.check(off, p); err != nil {
+		return err
+	}
+	return r.file.Pread(r.off+off, p)
+}
+
+func (r *region) Pwrite(off int64, p []byte) error {
+	if err := r.check(off, p); err != nil {
+		return err
+	}
+	return r.file.Pwrite(r.off+off, p)
+}
+
+// sector returns the number that a sector is encrypted with: LUKS goes by where it
+// is in the file, the older method by where it is on the disk.
+func (q *image) sector(host, guest int64) uint64 {
+	if q.hdr.crypt == cryptLUKS {
+		return uint64(host / sector.Size)
+	}
+	return uint64(guest / sector.Size)
+}
+
+// readEncrypted reads data that are at host in the file and at guest on the disk.
+func (q *image) readEncrypted(host, guest int64, v block.Vec) error {
+	if q.locked() {
+		return block.ErrIO
+	}
+	return encrypt.Preadv(q.data, host, v, q.crypt.cipher, q.sector(host, guest))
 }
 
 // writeEncrypted encrypts a copy of the data and writes it.
 func (q *image) writeEncrypted(host, guest int64, v block.Vec) error {
-	for v.Len() > 0 {
-		n := min(v.Len(), 1<<20)
-		b := block.GetBuffer(n)
-		err := v.To(n).Read(b.B)
-		if err == nil {
-			err = q.crypt.Encrypt(host, guest, b.B)
+	if q.locked() {
+		return block.ErrIO
+	}
+	return encrypt.Pwritev(q.data, host, v, 0, q.crypt.cipher, q.sector(host, guest))
+}
+
+// EncryptInfo is the encryption part of SpecificData (ImageInfoSpecificQCow2Encryption).
+type EncryptInfo struct {
+	Format string `qmp:"format"`
+	encrypt.Info
+}
+
+// aesInfo is EncryptInfo for the older method, of which there is nothing to say.
+type aesInfo struct {
+	Format string `qmp:"format"`
+}
+
+// encryptInfo describes the encryption, nil when there is none.
+func (q *image) encryptInfo() any {
+	switch {
+	case !q.encrypted():
+		return nil
+	case q.crypt.hdr == nil:
+		return &aesInfo{cryptFormats[q.hdr.crypt]}
+	}
+	return &EncryptInfo{cryptFormats[q.hdr.crypt], *encrypt.InfoOf(q.crypt.hdr)}
+}
+
+// setUp encrypts an image that has no data yet.
+func (q *image) setUp(ctx context.Context, o *CreateEncryption) error {
+	switch b := o.Branch.(type) {
+	case *CreateAES:
+		if _, err := encrypt.Passphrase(q.graph, b.KeySecret, "encrypt."); err != nil {
+			return err
 		}
-		if err == nil {
-			err = q.data.Pwrite(host, b.B)
-		}
-		b.Release()
+		q.gate.Lock()
+		defer q.gate.Unlock()
+		q.hdr.crypt = cryptAES
+	case *encrypt.CreateOptions:
+		f, err := encrypt.New(ctx, q.graph, b, "encrypt.")
 		if err != nil {
 			return err
 		}
-		host, guest, v = host+int64(n), guest+int64(n), v.From(n)
+		q.gate.Lock()
+		defer q.gate.Unlock()
+		off, err := q.newTable(make([]byte, f.PayloadOffset))
+		if err != nil {
+			return err
+		}
+		q.hdr.cryptoOff, q.hdr.cryptoLen = uint64(off), uint64(f.PayloadOffset)
+		if err := f.Write(ctx, q.cryptoStorage()); err != nil {
+			return err
+		}
+		if err := q.file.Flush(); err != nil {
+			return err
+		}
+		q.crypt.hdr, q.hdr.crypt = f.Header, cryptLUKS
 	}
-	return nil
+	return q.writeHeader()
 }

@@ -58,14 +58,14 @@ func (q *image) fill(a *allocation, host, off int64, v block.Vec) error {
 		}
 	}
 	// What reads as zeroes anyway need not be written.
-	if p.head != nil && !(headZero && a.fresh && q.crypt == nil) {
+	if p.head != nil && !(headZero && a.fresh && !q.encrypted()) {
 		p.segs = append(p.segs, p.head.B)
 		host -= off - from
 		off = from
 	}
 	q.file.Debug(block.EventCOWWrite)
 	p.segs = v.Segments(p.segs)
-	if p.tail != nil && !(tailZero && a.fresh && q.crypt == nil) {
+	if p.tail != nil && !(tailZero && a.fresh && !q.encrypted()) {
 		p.segs = append(p.segs, p.tail.B)
 	}
 	return q.writeData(host, off, block.VecFrom(p.segs))
@@ -113,6 +113,9 @@ func (q *image) link(a *allocation, off, n int64) error {
 		}
 		old := q.entryAt(t, i)
 		e := entry{l2: uint64(a.host+c-a.first)<<q.clusterBits | flagCopied}
+		if a.zero && !q.extL2 {
+			e.l2 |= flagZero
+		}
 		if q.extL2 {
 			e.sub = q.subAfter(a, old, off-c<<q.clusterBits, off+n-c<<q.clusterBits)
 		}

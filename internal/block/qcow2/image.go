@@ -28,6 +28,7 @@ import (
 	"sync/atomic"
 
 	"govmd/internal/block"
+	"govmd/internal/crypto/sector"
 )
 
 // L1 and L2 entries.
@@ -40,16 +41,15 @@ const (
 
 // image is an open qcow2 image.
 type image struct {
-	graph   *block.Graph
-	node    *block.Node
-	file    *block.Child
-	data    *block.Child // where guest data is: file, or an external data file
-	ext     bool         // data is an external file
-	opts    *Options
-	hdr     header
-	crypt   Crypter
-	keyless bool // encrypted, and the key has not been given yet
-	read    bool // only reading
+	graph *block.Graph
+	node  *block.Node
+	file  *block.Child
+	data  *block.Child // where guest data is: file, or an external data file
+	ext   bool         // data is an external file
+	opts  *Options
+	hdr   header
+	crypt encryption
+	read  bool // only reading
 
 	clusterBits uint
 	clusterSize int64
@@ -192,14 +192,14 @@ func (q *image) Length() (int64, error) { return q.sizeBytes.Load(), nil }
 
 // Limits says that everything is taken: what a cluster lacks is filled up here.
 func (q *image) Limits() block.Limits {
-	align := 1
-	if q.crypt != nil || q.keyless {
-		align = 512
+	align, flags := 1, block.Compressed|block.Unchanged
+	if q.encrypted() {
+		align, flags = sector.Size, block.Unchanged
 	}
 	return block.Limits{
 		Align: align, MaxTransfer: 1 << 30, ZeroAlign: 1 << q.subBits, MaxZeroes: 1 << 40, DiscAlign: int(q.clusterSize), MaxDiscard: 1 << 40,
 		OptTransfer: int(q.clusterSize), MemAlign: q.file.Node().Limits().MemAlign,
-		WriteFlags: block.Compressed | block.Unchanged,
+		WriteFlags: flags,
 		ZeroFlags:  block.MayUnmap | block.NoFallback | block.Unchanged,
 	}
 }

@@ -43,6 +43,9 @@ func (q *image) Activate(context.Context) error {
 	if err := q.loadHeader(); err != nil {
 		return err
 	}
+	if err := q.loadCrypto(); err != nil {
+		return err
+	}
 	if err := q.loadTables(false); err != nil {
 		return err
 	}
@@ -134,7 +137,7 @@ func (q *image) Info() block.Info {
 	h := &q.hdr
 	i := block.Info{
 		ClusterSize: int(q.clusterSize), Subcluster: 1 << q.subBits, Dirty: h.incompat&incompatDirty != 0,
-		Encrypted: h.crypt != cryptNone, KeyMissing: q.keyless, BackingFile: h.backingFile, BackingFormat: h.backingFmt,
+		Encrypted: q.encrypted(), KeyMissing: q.locked(), BackingFile: h.backingFile, BackingFormat: h.backingFmt,
 		AllocatedBytes: -1, ZeroInit: true, UnallocZero: true, CanWriteZeroes: h.version >= 3,
 		VMStateOffset: q.vmStateOffset(),
 	}
@@ -163,7 +166,7 @@ type SpecificData struct {
 	LazyRefcounts   *bool        `qmp:"lazy-refcounts"`
 	Corrupt         *bool        `qmp:"corrupt"`
 	RefcountBits    int          `qmp:"refcount-bits"`
-	Encrypt         *any         `qmp:"encrypt"`
+	Encrypt         any          `qmp:"encrypt,optional"`
 	Bitmaps         []BitmapInfo `qmp:"bitmaps,optional"`
 	CompressionType string       `qmp:"compression-type"`
 }
@@ -177,7 +180,7 @@ type BitmapInfo struct {
 
 func (q *image) specific() *SpecificInfo {
 	h := &q.hdr
-	d := SpecificData{Compat: "0.10", RefcountBits: 1 << h.refcountOrder, CompressionType: "zlib"}
+	d := SpecificData{Compat: "0.10", RefcountBits: 1 << h.refcountOrder, CompressionType: "zlib", Encrypt: q.encryptInfo()}
 	if h.compression == compressZstd {
 		d.CompressionType = "zstd"
 	}

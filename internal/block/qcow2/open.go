@@ -200,6 +200,9 @@ func (q *image) markMeta() {
 	h := &q.hdr
 	add(0, uint64(q.clusterSize))
 	add(h.l1Offset, uint64(h.l1Size)*8)
+	if h.crypt == cryptLUKS {
+		add(h.cryptoOff, h.cryptoLen)
+	}
 	add(h.refTableOffset, uint64(h.refTableSize)<<q.clusterBits)
 	for _, e := range q.l1 {
 		if off := e & offsetMask; off != 0 {
@@ -328,91 +331,10 @@ func (q *image) openDataFile(a *block.OpenArgs) error {
 	return nil
 }
 
-// cryptFormats are the names of the encryption methods.
-var cryptFormats = map[uint32]string{cryptAES: "aes", cryptLUKS: "luks"}
-
-// openCrypto gets at the key of an encrypted image. Without one the image is open,
-// and its data cannot be reached until SetKey.
-func (q *image) openCrypto(ctx context.Context) error {
-	format := cryptFormats[q.hdr.crypt]
-	switch {
-	case format == "" && q.opts.Encrypt != nil:
-		return block.Errorf(block.KindInvalid, "No encryption in image header, but options specified format '%s'", q.opts.Encrypt.Format)
-	case format == "":
-		return nil
-	case OpenCrypto == nil:
-		return block.Errorf(block.KindUnsupported, "qcow2 images with '%s' encryption are not supported", format)
-	case q.opts.Encrypt != nil && q.opts.Encrypt.Format != format:
-		return block.Errorf(block.KindInvalid, "Header reported '%s' encryption format but options specify '%s'", format, q.opts.Encrypt.Format)
-	}
-	if q.node.Settings().NoIO {
-		q.keyless = true
-		return nil
-	}
-	c := q.cryptoOptions()
-	if q.opts.Encrypt != nil {
-		if k, ok := q.opts.Encrypt.Branch.(*EncryptionKey); ok && k.KeySecret != nil {
-			c.KeySecret = *k.KeySecret
-		}
-	}
-	if c.KeySecret == "" {
-		q.keyless = true
-		return nil
-	}
-	var err error
-	q.crypt, err = OpenCrypto(ctx, c)
-	return err
-}
-
-func (q *image) cryptoOptions() *CryptoOptions {
-	base, n := int64(q.hdr.cryptoOff), int64(q.hdr.cryptoLen)
-	within := func(off int64, p []byte) error {
-		if off < 0 || off > n || int64(len(p)) > n-off {
-			return block.Errorf(block.KindCorrupt, "Request for %d bytes at %d is beyond the encryption header", len(p), off)
-		}
-		return nil
-	}
-	return &CryptoOptions{
-		Format: cryptFormats[q.hdr.crypt], HeaderLen: n, Graph: q.graph,
-		Header: func(off int64, p []byte) error {
-			if err := within(off, p); err != nil {
-				return err
-			}
-			return q.file.Pread(base+off, p)
-		},
-		WriteHdr: func(off int64, p []byte) error {
-			if err := within(off, p); err != nil {
-				return err
-			}
-			return q.file.Pwrite(base+off, p)
-		},
-	}
-}
-
-// SetKey gives an encrypted image that was opened without one its key.
-func (q *image) SetKey(ctx context.Context, secret []byte) error {
-	q.gate.Lock()
-	defer q.gate.Unlock()
-	if q.crypt != nil {
-		return nil
-	}
-	c := q.cryptoOptions()
-	c.Key = secret
-	crypt, err := OpenCrypto(ctx, c)
-	if err != nil {
-		return err
-	}
-	q.crypt, q.keyless = crypt, false
-	return nil
-}
-
 // Close writes everything and marks the image clean.
 func (q *image) Close() {
 	q.cleaner.end()
 	if !q.read && !q.node.Inactive() {
 		_ = q.Inactivate() // nobody is left to hear of it
-	}
-	if q.crypt != nil {
-		q.crypt.Close()
 	}
 }

@@ -2,6 +2,7 @@ package qcow2
 
 import (
 	"govmd/internal/block"
+	"govmd/internal/block/encrypt"
 	"govmd/internal/qmp"
 )
 
@@ -82,6 +83,14 @@ var encryptions = qmp.NewUnion("BlockdevQcow2Encryption", "format")
 // QMPUnion implements qmp.Unioner.
 func (Encryption) QMPUnion() *qmp.Union { return encryptions }
 
+// secret returns the ID of the secret, nil when none is named.
+func (e *Encryption) secret() *string {
+	if k, ok := e.Branch.(*EncryptionKey); ok {
+		return k.KeySecret
+	}
+	return nil
+}
+
 // EncryptionKey is the branch of both formats.
 type EncryptionKey struct {
 	KeySecret *string `qmp:"key-secret"`
@@ -90,10 +99,13 @@ type EncryptionKey struct {
 func init() {
 	qmp.AddBranch[EncryptionKey](encryptions, "luks")
 	qmp.AddBranch[EncryptionKey](encryptions, "aes")
+	encryptions.Imply("luks") // whatever the image has: the members are the same
 	block.Register[Options](&block.Type{
 		Name: "qcow2", Backing: true, Open: open, Probe: probe, Create: create, Measure: measure, CreateKeys: createKeys, CreateFixup: fixup, AmendKeys: amendKeys,
 	})
 	block.RegisterCreate[CreateOptions]("qcow2")
+	qmp.AddBranch[encrypt.CreateOptions](createEncryptions, "luks")
+	qmp.AddBranch[CreateAES](createEncryptions, "qcow")
 }
 
 func probe(head []byte, _ string) int {

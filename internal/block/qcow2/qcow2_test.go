@@ -44,7 +44,7 @@ func newImage(t testing.TB, name string, o *qcow2.CreateOptions) {
 		t.Fatal(err)
 	}
 	o.File = block.DefRef(&block.Options{Driver: "file", Branch: &file.Options{Filename: name}})
-	g := block.NewGraph(block.Env{})
+	g := block.NewGraph(secretEnv())
 	if err := block.TypeOf("qcow2").Create(context.Background(), g, o); err != nil {
 		t.Fatal(err)
 	}

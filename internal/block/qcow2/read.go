@@ -8,7 +8,7 @@ import (
 func (q *image) Preadv(off int64, v block.Vec, _ block.Flags) error {
 	e := q.enter()
 	defer q.exit(e)
-	if q.keyless {
+	if q.locked() {
 		return block.ErrIO
 	}
 	for v.Len() > 0 {
@@ -35,7 +35,7 @@ func (q *image) readRun(r run, off int64, v block.Vec) error {
 		q.file.Debug(block.EventReadCompressed)
 		return q.readCompressed(r.ent, off&(q.clusterSize-1), v)
 	}
-	if q.crypt != nil {
+	if q.encrypted() {
 		return q.readEncrypted(r.host, off, v)
 	}
 	q.file.Debug(block.EventReadAIO)
@@ -69,7 +69,7 @@ func (q *image) BlockStatus(off, n int64, _ block.StatusFlags) (block.Status, er
 		st.Flags = block.StatusZero
 	case zeroAlloc:
 		st.Flags = block.StatusZero
-		if q.crypt == nil && !q.keyless {
+		if !q.encrypted() {
 			st.Flags |= block.StatusOffset
 			st.File, st.Offset = q.data.Node(), r.host
 		}
@@ -77,7 +77,7 @@ func (q *image) BlockStatus(off, n int64, _ block.StatusFlags) (block.Status, er
 		st.Flags = block.StatusData | block.StatusCompressed
 	case normal:
 		st.Flags = block.StatusData
-		if q.crypt == nil && !q.keyless {
+		if !q.encrypted() {
 			st.Flags |= block.StatusOffset | block.StatusRecurse
 			st.File, st.Offset = q.data.Node(), r.host
 		}
@@ -88,7 +88,11 @@ func (q *image) BlockStatus(off, n int64, _ block.StatusFlags) (block.Status, er
 // Map implements block.Mapper for what is cached, in one piece, and, for a write,
 // the image's own: then nothing changes but the data.
 func (q *image) Map(off, n int64, write bool) (*block.Child, int64, uint32, bool) {
-	if q.crypt != nil || q.keyless || !q.gate.TryRLock() {
+	if !q.gate.TryRLock() {
+		return nil, 0, 0, false
+	}
+	if q.encrypted() {
+		q.gate.RUnlock()
 		return nil, 0, 0, false
 	}
 	e := q.epoch.Load()

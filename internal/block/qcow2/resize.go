@@ -283,6 +283,7 @@ func (q *image) preallocate(ctx context.Context, from, to int64, p block.Preallo
 				return nil
 			}
 			defer q.end(a)
+			a.zero = q.encrypted() // the file's zeroes would be decrypted
 			if !q.ext {
 				if err := q.allocateSpace(host, m, p); err != nil {
 					return err

@@ -178,7 +178,7 @@ func (q *image) storeSnapshots(list []snapshot) error {
 // so passes through states that are not consistent, with the image marked dirty:
 // whoever opens it after a crash repairs it. gate is held exclusively.
 func (q *image) transition(fn func() error) error {
-	if q.read || q.corrupt || q.keyless {
+	if q.read || q.corrupt || q.locked() {
 		return block.Errorf(block.KindInvalid, "The image cannot be changed")
 	}
 	if err := q.sync(); err != nil {

@@ -12,6 +12,7 @@ type allocation struct {
 	host       int64 // the first of the file's clusters
 	fresh      bool  // they read as zeroes
 	own        bool  // they were taken for this, rather than there already
+	zero       bool  // they are entered as reading as zeroes
 	whole      bool  // subclusters that are not written to have data to be copied
 }
 
@@ -66,7 +67,7 @@ func (q *image) Pwritev(off int64, v block.Vec, f block.Flags) error {
 func (q *image) work(fn func() error) error {
 	for {
 		e := q.enter()
-		if q.corrupt || q.keyless {
+		if q.corrupt || q.locked() {
 			q.exit(e)
 			return block.ErrIO
 		}
@@ -349,7 +350,7 @@ func (q *image) metaName(c int64) string {
 // writeData writes to space that is the image's own.
 func (q *image) writeData(host, off int64, v block.Vec) error {
 	q.file.Debug(block.EventWriteAIO)
-	if q.crypt != nil {
+	if q.encrypted() {
 		return q.writeEncrypted(host, off, v)
 	}
 	return q.data.Pwritev(host, v, 0)

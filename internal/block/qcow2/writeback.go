@@ -15,14 +15,14 @@ type copyOf struct {
 // cut is what writeback writes: a consistent state of the metadata.
 type cut struct {
 	rb, l2  []copyOf
-	rt      []sector
-	l1      []sector
+	rt      []tableSector
+	l1      []tableSector
 	freed   []extent
 	pending int64
 }
 
-// sector is a piece of the L1 or refcount table.
-type sector struct {
+// tableSector is a piece of the L1 or refcount table.
+type tableSector struct {
 	off  int64
 	i    int // index of its first entry
 	data []byte
@@ -58,11 +58,11 @@ func takeTables(c *cache, list []copyOf) []copyOf {
 }
 
 // takeSectors takes the 512-byte pieces of a table that have changed.
-func takeSectors(t []uint64, dirty map[int]struct{}, off int64, list []sector) []sector {
+func takeSectors(t []uint64, dirty map[int]struct{}, off int64, list []tableSector) []tableSector {
 	for i := range dirty {
 		first := i &^ 63
 		end := min(first+64, len(t))
-		list = append(list, sector{off + 8*int64(first), first, encodeTable(t[first:end])})
+		list = append(list, tableSector{off + 8*int64(first), first, encodeTable(t[first:end])})
 		for j := first; j < end; j++ {
 			delete(dirty, j)
 		}
@@ -168,7 +168,7 @@ func (q *image) writeTables(list []copyOf, e block.DebugEvent) error {
 	return nil
 }
 
-func (q *image) writeSectors(list []sector, e block.DebugEvent) error {
+func (q *image) writeSectors(list []tableSector, e block.DebugEvent) error {
 	for _, s := range list {
 		q.file.Debug(e)
 		if err := q.file.Pwrite(s.off, s.data); err != nil {
