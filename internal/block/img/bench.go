@@ -11,7 +11,7 @@ import (
 
 func init() {
 	commands = append(commands, command{
-		name: "bench", options: "c:d:f:hi:no:qs:S:t:wU", long: []string{"flush-interval=", "no-drain", "pattern=", "image-opts", "force-share", "object="}, run: bench,
+		name: "bench", options: "c:d:f:hi:no:qs:S:t:wU", long: []string{"flush-interval=", "no-drain", "pattern=", "image-opts", "force-share"}, run: bench,
 		usage: "[-q] [-c COUNT] [-d DEPTH] [-f FORMAT] [-o OFFSET] [-s SIZE] [-S STEP] [-t CACHE] [-w [--pattern=N]] [-U] FILE",
 		help:  "make requests one after the other, DEPTH of them at once, and say how long it took",
 	})

@@ -14,12 +14,12 @@ import (
 func init() {
 	commands = append(commands,
 		command{
-			name: "convert", options: "f:O:o:B:F:cpqS:nm:Wt:T:U", long: []string{"target-is-zero", "image-opts", "force-share", "object="}, run: convert,
-			usage: "[-q] [-p] [-f FORMAT] [-O FORMAT] [-o OPTIONS] [-c] [-n [--target-is-zero]] [-S SPARSE_SIZE] [-m N] [-W] [-t CACHE] [-T SRC_CACHE] [-U] FILE OUTPUT",
+			name: "convert", options: "f:O:o:B:F:cpqS:nm:Wt:T:U", long: []string{"target-is-zero", "image-opts", "target-image-opts", "force-share"}, run: convert,
+			usage: "[-q] [-p] [-f FORMAT] [-O FORMAT] [-o OPTIONS] [-c] [-n [--target-is-zero] [--target-image-opts]] [-S SPARSE_SIZE] [-m N] [-W] [-t CACHE] [-T SRC_CACHE] [-U] FILE OUTPUT",
 			help:  "copy what an image shows into another, of any format",
 		},
 		command{
-			name: "commit", options: "f:b:dpqt:", long: []string{"image-opts", "object="}, run: commit,
+			name: "commit", options: "f:b:dpqt:", long: []string{"image-opts"}, run: commit,
 			usage: "[-q] [-p] [-f FORMAT] [-t CACHE] [-b BASE] [-d] FILE",
 			help:  "write what an image holds into its backing file, and empty it unless there is -d",
 		},
@@ -71,6 +71,13 @@ func convert(t *tool) (code int, err error) {
 		return 1, err
 	}
 	defer from.Close()
+	keys := t.opts.creation()
+	if t.opts.has("target-image-opts") && !t.opts.has("n") {
+		return 1, errors.New("--target-image-opts requires use of -n flag")
+	}
+	if _, encrypted := keys.Get("encrypt.format"); encrypted && t.opts.has("c") {
+		return 1, errors.New("Compression and encryption not supported at the same time")
+	}
 	made := false
 	defer func() {
 		if err != nil && made {
@@ -78,7 +85,6 @@ func convert(t *tool) (code int, err error) {
 		}
 	}()
 	if !t.opts.has("n") {
-		keys := t.opts.creation()
 		keys.Set("size", fmt.Sprint(from.Length()))
 		_, statErr := os.Lstat(dst)
 		made = errors.Is(statErr, os.ErrNotExist)
@@ -91,7 +97,7 @@ func convert(t *tool) (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
-	to, err := t.openFile(dst, format, set, readWrite)
+	to, err := t.openTarget(dst, format, keys, set)
 	if err != nil {
 		return 1, err
 	}
@@ -124,6 +130,24 @@ func convert(t *tool) (code int, err error) {
 		return 1, errors.New(block.ErrorText(err))
 	}
 	return 0, nil
+}
+
+// openTarget opens what convert writes to, which has been made with keys: that of an
+// encrypted image opens it, too.
+func (t *tool) openTarget(dst, format string, keys *qmp.Object, set block.Settings) (*image, error) {
+	if t.opts.has("target-image-opts") {
+		return t.openOptions(dst, t.opts.get("O"), set, readWrite)
+	}
+	opts := &qmp.Object{}
+	if id, ok := keys.Get("key-secret"); ok {
+		opts.Set("key-secret", id)
+	}
+	if id, ok := keys.Get("encrypt.key-secret"); ok {
+		inner := &qmp.Object{}
+		inner.Set("key-secret", id)
+		opts.Set("encrypt", inner)
+	}
+	return t.openAs(dst, dst, format, opts, qmp.Keyval, set, readWrite)
 }
 
 func commit(t *tool) (int, error) {

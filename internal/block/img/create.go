@@ -12,17 +12,17 @@ import (
 func init() {
 	commands = append(commands,
 		command{
-			name: "create", options: "f:b:F:uo:q", long: []string{"object="}, run: create,
+			name: "create", options: "f:b:F:uo:q", run: create,
 			usage: "[-q] [-f FORMAT] [-b BACKING_FILE [-F BACKING_FORMAT]] [-u] [-o OPTIONS] FILE [SIZE]",
 			help:  "make an image of SIZE bytes, or as large as its backing file",
 		},
 		command{
-			name: "resize", options: "f:q", long: []string{"preallocation=", "shrink", "image-opts", "object="}, run: resize,
+			name: "resize", options: "f:q", long: []string{"preallocation=", "shrink", "image-opts"}, run: resize,
 			usage: "[-q] [-f FORMAT] [--preallocation=MODE] [--shrink] FILE [+|-]SIZE",
 			help:  "give an image another size",
 		},
 		command{
-			name: "rebase", options: "f:b:F:B:upqt:T:U", long: []string{"image-opts", "force-share", "object="}, run: rebase,
+			name: "rebase", options: "f:b:F:B:upqt:T:U", long: []string{"image-opts", "force-share"}, run: rebase,
 			usage: "[-q] [-f FORMAT] [-t CACHE] [-T SRC_CACHE] [-u] [-p] -b BACKING_FILE [-F BACKING_FORMAT] FILE",
 			help:  "give an image another backing file without changing what it shows; with -u only its name",
 		},

@@ -13,6 +13,8 @@ import (
 
 	"govmd/internal/block"
 	_ "govmd/internal/block/drivers" // the formats and protocols that there are
+	_ "govmd/internal/crypto"        // objects for --object
+	"govmd/internal/object"
 )
 
 // command is one of the tool's commands.
@@ -32,6 +34,7 @@ type tool struct {
 	out      io.Writer
 	errs     io.Writer
 	progress *progress
+	objects  object.Collection
 	graph    *block.Graph
 }
 
@@ -53,14 +56,24 @@ func Main(name string, args []string, out, errs io.Writer) int {
 	c := &commands[i]
 	opts, err := parse(c, args[1:])
 	if errors.Is(err, errHelp) {
-		fmt.Fprintf(out, "usage: %s %s %s\n%s\n", name, c.name, c.usage, c.help)
+		fmt.Fprintf(out, "usage: %s %s [--object OBJECT] %s\n%s\n", name, c.name, c.usage, c.help)
 		return 0
 	}
 	if err != nil {
 		fmt.Fprintf(errs, "%s: %s: %v\nusage: %s %s %s\n", name, c.name, err, name, c.name, c.usage)
 		return 1
 	}
-	t := &tool{opts: opts, out: out, errs: errs, graph: block.NewGraph(block.Env{})}
+	t := &tool{opts: opts, out: out, errs: errs}
+	env := block.Env{WeakEncryption: true}
+	env.UseObjects(&t.objects)
+	t.graph = block.NewGraph(env)
+	defer t.objects.Close()
+	for _, text := range opts.values["object"] {
+		if err := t.objects.Parse(text); err != nil {
+			fmt.Fprintf(errs, "%s: --object %s: %v\n", name, text, err)
+			return 1
+		}
+	}
 	if opts.has("q") {
 		t.out = io.Discard
 	}

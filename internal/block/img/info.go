@@ -12,17 +12,17 @@ import (
 func init() {
 	commands = append(commands,
 		command{
-			name: "info", options: "f:U", long: []string{"output=", "backing-chain", "image-opts", "force-share", "object="}, run: info,
+			name: "info", options: "f:U", long: []string{"output=", "backing-chain", "image-opts", "force-share"}, run: info,
 			usage: "[-f FORMAT] [--output=human|json] [--backing-chain] [-U] FILE",
 			help:  "say what an image is",
 		},
 		command{
-			name: "check", options: "f:r:qU", long: []string{"output=", "repair=", "image-opts", "force-share", "object="}, run: check,
+			name: "check", options: "f:r:qU", long: []string{"output=", "repair=", "image-opts", "force-share"}, run: check,
 			usage: "[-q] [-f FORMAT] [--output=human|json] [-r leaks|all] [-U] FILE",
 			help:  "examine an image, and repair it; exit status 2: it is corrupt, 3: space is lost, 63: the format has nothing to check",
 		},
 		command{
-			name: "snapshot", options: "la:c:d:qUf:", long: []string{"image-opts", "force-share", "object="}, run: snapshot,
+			name: "snapshot", options: "la:c:d:qUf:", long: []string{"image-opts", "force-share"}, run: snapshot,
 			usage: "[-q] [-f FORMAT] [-U] -l | -a NAME | -c NAME | -d NAME FILE",
 			help:  "list, apply, create or delete internal snapshots",
 		},

@@ -11,12 +11,12 @@ import (
 func init() {
 	commands = append(commands,
 		command{
-			name: "map", options: "f:s:l:U", long: []string{"output=", "start-offset=", "max-length=", "image-opts", "force-share", "object="}, run: mapImage,
+			name: "map", options: "f:s:l:U", long: []string{"output=", "start-offset=", "max-length=", "image-opts", "force-share"}, run: mapImage,
 			usage: "[-f FORMAT] [--output=human|json] [-s OFFSET] [-l LENGTH] [-U] FILE",
 			help:  "say where the data of an image are",
 		},
 		command{
-			name: "compare", options: "f:F:pqsT:U", long: []string{"image-opts", "force-share", "object="}, run: compare,
+			name: "compare", options: "f:F:pqsT:U", long: []string{"image-opts", "force-share"}, run: compare,
 			usage: "[-q] [-p] [-s] [-f FORMAT] [-F FORMAT] [-T SRC_CACHE] [-U] FILE1 FILE2",
 			help:  "say whether two images show the same; exit status 1: they do not, 2 and above: it cannot be told",
 		},

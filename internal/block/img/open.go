@@ -39,6 +39,11 @@ func (t *tool) open(arg, format string, set block.Settings, perm block.Perm) (*i
 	if !t.opts.has("image-opts") {
 		return t.openFile(arg, format, set, perm)
 	}
+	return t.openOptions(arg, format, set, perm)
+}
+
+// openOptions is open for what is options.
+func (t *tool) openOptions(arg, format string, set block.Settings, perm block.Perm) (*image, error) {
 	kv, err := option.ParseValue(arg, "")
 	if err != nil {
 		return nil, err
@@ -75,6 +80,10 @@ func (t *tool) openAs(called, name, format string, opts *qmp.Object, mode qmp.Mo
 		return nil, fmt.Errorf("Could not open '%s': %w", called, plain(name, err))
 	}
 	defer n.Unref() // the drive has its own
+	if l := n.Locked(); l != nil && !set.NoIO && !set.CheckOnly {
+		return nil, fmt.Errorf("Could not open '%s': '%s' is encrypted: its options must have the ID of the secret that is its passphrase "+
+			"(--object secret,id=ID,... with key-secret=ID for luks, encrypt.key-secret=ID for qcow2)", called, l.FileName())
+	}
 	return t.use(n, perm)
 }
 

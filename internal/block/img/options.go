@@ -103,7 +103,7 @@ func parse(c *command, args []string) (options, error) {
 			if name == "help" {
 				return o, errHelp
 			}
-			takes := slices.Contains(c.long, name+"=")
+			takes := name == "object" || slices.Contains(c.long, name+"=")
 			switch {
 			case !takes && !slices.Contains(c.long, name):
 				return o, fmt.Errorf("unrecognized option '--%s'", name)
