@@ -36,6 +36,9 @@ func essential(v any) any {
 				delete(v, burst) // govmd says 0, as the command reference does, where QEMU says nothing
 			}
 		}
+		if v["encryption_key_missing"] == false {
+			delete(v, "encryption_key_missing") // QEMU 7.2 opens no image without its key
+		}
 		if v["backing-filename"] != nil {
 			delete(v, "backing_file") // of an image: the same by the command reference's name
 		}
