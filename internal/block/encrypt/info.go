@@ -5,25 +5,27 @@ import (
 	"govmd/internal/crypto/sector"
 )
 
-// Info describes a LUKS header (QCryptoBlockInfoLUKS).
+// Info describes a LUKS header (QCryptoBlockInfoLUKS). Its members are in the order
+// in which qemu-img shows them.
 type Info struct {
-	Cipher        sector.Algorithm `qmp:"cipher-alg"`
-	Mode          sector.Mode      `qmp:"cipher-mode"`
 	IVGen         sector.IVGen     `qmp:"ivgen-alg"`
-	IVHash        *sector.Hash     `qmp:"ivgen-hash-alg"`
 	Hash          sector.Hash      `qmp:"hash-alg"`
+	Cipher        sector.Algorithm `qmp:"cipher-alg"`
+	UUID          string           `qmp:"uuid"`
+	IVHash        *sector.Hash     `qmp:"ivgen-hash-alg"`
+	Format        *string          `qmp:"format"` // of a qcow2 image's encryption
+	Mode          sector.Mode      `qmp:"cipher-mode"`
+	Slots         []SlotInfo       `qmp:"slots"`
 	PayloadOffset int64            `qmp:"payload-offset"`
 	Iterations    int64            `qmp:"master-key-iters"`
-	UUID          string           `qmp:"uuid"`
-	Slots         []SlotInfo       `qmp:"slots"`
 }
 
 // SlotInfo describes a key slot (QCryptoBlockInfoLUKSSlot).
 type SlotInfo struct {
 	Active     bool   `qmp:"active"`
 	Iterations *int64 `qmp:"iters"`
-	Stripes    *int64 `qmp:"stripes"`
 	Offset     int64  `qmp:"key-offset"`
+	Stripes    *int64 `qmp:"stripes"`
 }
 
 // InfoOf describes a header.

@@ -270,8 +270,10 @@ info bm2.qcow2
 !info -Z r.raw
 `
 
-func TestAgainstQEMU(t *testing.T) {
-	dirs := [2]string{t.TempDir(), t.TempDir()}
+func TestAgainstQEMU(t *testing.T) { converse(t, [2]string{t.TempDir(), t.TempDir()}, script) }
+
+// converse runs a script with govmd img in one folder and with qemu-img in another.
+func converse(t *testing.T, dirs [2]string, script string) {
 	for _, line := range strings.Split(strings.TrimSpace(script), "\n") {
 		line, failing := strings.CutPrefix(line, "!")
 		line, asJSON := strings.CutPrefix(line, "json ")

@@ -237,6 +237,9 @@ func compare(t *tool) (int, error) {
 			for at < n && p.B[at] == q.B[at] {
 				at++
 			}
+			if off+at >= shorter.Length() {
+				fmt.Fprintln(t.out, "Warning: Image size mismatch!")
+			}
 			fmt.Fprintf(t.out, "Content mismatch at offset %d!\n", (off+at)&^511)
 			return 1, nil
 		}

@@ -80,7 +80,7 @@ func (t *tool) openAs(called, name, format string, opts *qmp.Object, mode qmp.Mo
 		return nil, fmt.Errorf("Could not open '%s': %w", called, plain(name, err))
 	}
 	defer n.Unref() // the drive has its own
-	if l := n.Locked(); l != nil && !set.NoIO && !set.CheckOnly {
+	if l := n.Locked(); l != nil && perm&(block.PermRead|block.PermWrite) != 0 && !set.NoIO && !set.CheckOnly {
 		return nil, fmt.Errorf("Could not open '%s': '%s' is encrypted: its options must have the ID of the secret that is its passphrase "+
 			"(--object secret,id=ID,... with key-secret=ID for luks, encrypt.key-secret=ID for qcow2)", called, l.FileName())
 	}

@@ -146,26 +146,24 @@ func (q *image) writeEncrypted(host, guest int64, v block.Vec) error {
 	return encrypt.Pwritev(q.data, host, v, 0, q.crypt.cipher, q.sector(host, guest))
 }
 
-// EncryptInfo is the encryption part of SpecificData (ImageInfoSpecificQCow2Encryption).
-type EncryptInfo struct {
-	Format string `qmp:"format"`
-	encrypt.Info
-}
-
-// aesInfo is EncryptInfo for the older method, of which there is nothing to say.
+// aesInfo describes the older method, of which there is nothing to say.
 type aesInfo struct {
 	Format string `qmp:"format"`
 }
 
-// encryptInfo describes the encryption, nil when there is none.
+// encryptInfo describes the encryption (ImageInfoSpecificQCow2Encryption), nil when
+// there is none.
 func (q *image) encryptInfo() any {
+	format := cryptFormats[q.hdr.crypt]
 	switch {
 	case !q.encrypted():
 		return nil
 	case q.crypt.hdr == nil:
-		return &aesInfo{cryptFormats[q.hdr.crypt]}
+		return &aesInfo{format}
 	}
-	return &EncryptInfo{cryptFormats[q.hdr.crypt], *encrypt.InfoOf(q.crypt.hdr)}
+	i := encrypt.InfoOf(q.crypt.hdr)
+	i.Format = &format
+	return i
 }
 
 // setUp encrypts an image that has no data yet.
