@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 
 	"govmd/internal/block"
@@ -41,7 +40,7 @@ func applyBlockdev(s *setup, given, text string) error {
 func (v *vm) openDrives(g *block.Graph) ([]machine.DeviceConfig, error) {
 	v.control = control.New(control.Config{Graph: g, Lane: v.lane, Jobs: v.makeJobs(g), Virtual: v.virtualTime})
 	v.makeExports(g)
-	ctx := context.Background() // a signal while an image is opened ends the program later
+	ctx := v.starting
 	for _, b := range v.setup.blockdevs {
 		o, err := block.DecodeOptions(b.options, b.mode)
 		if err == nil {

@@ -65,6 +65,7 @@ type vm struct {
 	// interrupt ends the program, whether there is a machine yet or not. It is
 	// set before anybody is there who could call it.
 	interrupt context.CancelCauseFunc
+	starting  context.Context // ends with interrupt: opening an image can take long
 	undo      []func()
 }
 
@@ -109,7 +110,7 @@ func (v *vm) openLog() error {
 func (v *vm) live() (code int, err error) {
 	runtime.GOMAXPROCS(kvm.Procs(v.cfg.SMP.CPUs, 0))
 	ctx, interrupt := context.WithCancelCause(context.Background())
-	v.interrupt = interrupt
+	v.starting, v.interrupt = ctx, interrupt
 	defer interrupt(nil)
 	defer v.watchSignals()()
 	defer v.watchLogSignal()()

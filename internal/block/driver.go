@@ -211,13 +211,6 @@ type BitmapStore interface {
 	RemoveBitmap(ctx context.Context, name string) error
 }
 
-// Keyed is an image that can be given its key after it has been opened.
-type Keyed interface {
-	// TryKey finds out whether secret is the key, which may take seconds, anywhere.
-	// use has the image use it; it is called on the lane with the node drained.
-	TryKey(ctx context.Context, secret []byte) (use func(), err error)
-}
-
 // FileNamer knows a better name for itself than its node can make up.
 type FileNamer interface{ ExactFileName() string }
 

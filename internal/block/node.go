@@ -218,17 +218,6 @@ func (n *Node) Info() Info {
 	return Info{AllocatedBytes: -1}
 }
 
-// Locked returns the first node from n down the backing chain that lacks its key, or
-// nil.
-func (n *Node) Locked() *Node {
-	for ; n != nil; n = n.BackingChainNext() {
-		if n.Info().KeyMissing {
-			return n
-		}
-	}
-	return nil
-}
-
 // AllocatedBytes returns the space taken on the host, -1 when it is not known.
 func (n *Node) AllocatedBytes() int64 {
 	if i, ok := n.drv.(Informer); ok && n.typ.Protocol {

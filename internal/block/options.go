@@ -139,6 +139,7 @@ type Settings struct {
 	NoIO         bool // only metadata will be asked for: open no data
 	NoBacking    bool // open no backing file, whatever the image says
 	CheckOnly    bool // for check and repair: open what is dirty or corrupt as it is
+	LateKey      bool // encrypted images are opened without their key; Unlocking follows
 }
 
 // SetCacheMode sets what a cache mode of the command line ("none", "writeback", ...)

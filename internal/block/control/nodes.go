@@ -65,11 +65,7 @@ func (c *Control) add(ctx *qmp.Context, a *addArgs, reply *qmp.Reply[qmp.None]) 
 		return nil
 	}
 	if c.lane == nil || a.RefersToNodes() {
-		n, err := c.graph.Open(ctx, &a.Options, defaults)
-		if err == nil {
-			err = finish(n)
-		}
-		reply.Finish(qmp.None{}, err)
+		c.addHere(ctx, a, reply, finish)
 		return
 	}
 	go func() {
@@ -80,6 +76,51 @@ func (c *Control) add(ctx *qmp.Context, a *addArgs, reply *qmp.Reply[qmp.None]) 
 		}
 		if !c.lane.Post(func() { reply.Finish(qmp.None{}, finish(n)) }) {
 			n.Unref() // the machine has ended
+		}
+	}()
+}
+
+// addHere is add for an image that is opened on the lane. If it is encrypted its key is
+// tried beside the lane: that takes as long as the image says.
+func (c *Control) addHere(ctx *qmp.Context, a *addArgs, reply *qmp.Reply[qmp.None], finish func(*block.Node) error) {
+	set := defaults
+	set.LateKey = true
+	n, err := c.graph.Open(ctx, &a.Options, set)
+	if err != nil {
+		reply.Fail(err)
+		return
+	}
+	u, err := n.Unlocking()
+	if err != nil {
+		n.Unref()
+		reply.Fail(err)
+		return
+	}
+	if u == nil {
+		reply.Finish(qmp.None{}, finish(n))
+		return
+	}
+	c.beside(func() error { return u.Run(ctx) }, func(err error) {
+		if err != nil {
+			n.Unref()
+			reply.Fail(err)
+			return
+		}
+		reply.Finish(qmp.None{}, finish(n))
+	}, n.Unref)
+}
+
+// beside runs slow beside the lane and then, on the lane, done with its error; gone
+// instead when the machine has ended. Without a lane all of it is done at once.
+func (c *Control) beside(slow func() error, done func(error), gone func()) {
+	if c.lane == nil {
+		done(slow())
+		return
+	}
+	go func() {
+		err := slow()
+		if !c.lane.Post(func() { done(err) }) {
+			gone()
 		}
 	}()
 }

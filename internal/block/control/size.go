@@ -74,23 +74,10 @@ func (c *Control) password(ctx *qmp.Context, a *passwordArgs, reply *qmp.Reply[q
 		return
 	}
 	n.Ref()
-	finish := func(use func(), err error) {
-		defer n.Unref()
-		if err == nil {
-			err = Drained(ctx, n, func() error { use(); return nil })
-		}
+	c.beside(func() error { return k.SetKey(ctx, []byte(a.Password)) }, func(err error) {
+		n.Unref()
 		reply.Finish(qmp.None{}, err)
-	}
-	if c.lane == nil {
-		finish(k.TryKey(ctx, []byte(a.Password)))
-		return
-	}
-	go func() {
-		use, err := k.TryKey(ctx, []byte(a.Password))
-		if !c.lane.Post(func() { finish(use, err) }) {
-			n.Unref() // the machine has ended
-		}
-	}()
+	}, n.Unref)
 }
 
 func (c *Control) sizeCommands() []qmp.Command {

@@ -1,6 +1,7 @@
 package encrypt
 
 import (
+	"bytes"
 	"context"
 	"unicode/utf8"
 
@@ -26,21 +27,12 @@ func Passphrase(g *block.Graph, id *string, prefix string) ([]byte, error) {
 	if !utf8.Valid(data) {
 		return nil, block.Errorf(block.KindInvalid, "Data from secret %s is not valid UTF-8", *id)
 	}
-	return data, nil
+	return bytes.Clone(data), nil // the object may go while it is in use
 }
 
-// Unlock returns the cipher of the disk, of which the secret is the passphrase. It
-// takes seconds; ctx ends it early.
-func Unlock(ctx context.Context, g *block.Graph, h *luks.Header, s luks.Storage, secret string) (*sector.Cipher, error) {
-	pass, err := Passphrase(g, &secret, "")
-	if err != nil {
-		return nil, err
-	}
-	return TryKey(ctx, h, s, pass)
-}
-
-// TryKey is Unlock for the passphrase itself.
-func TryKey(ctx context.Context, h *luks.Header, s luks.Storage, pass []byte) (*sector.Cipher, error) {
+// Unlock returns the cipher of the disk, which the passphrase opens. It takes
+// seconds; ctx ends it early.
+func Unlock(ctx context.Context, h *luks.Header, s luks.Storage, pass []byte) (*sector.Cipher, error) {
 	key, _, err := h.Unlock(ctx, s, pass)
 	if err != nil {
 		return nil, err

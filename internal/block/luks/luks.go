@@ -4,6 +4,7 @@ package luks
 
 import (
 	"context"
+	"sync/atomic"
 
 	"govmd/internal/block"
 	"govmd/internal/block/encrypt"
@@ -36,9 +37,11 @@ func probe(head []byte, _ string) int {
 
 // image is an open image.
 type image struct {
+	graph  *block.Graph
+	secret *string // the option key-secret
 	file   *block.Child
 	hdr    *luks.Header
-	cipher *sector.Cipher // nil: the key has not been given yet
+	cipher atomic.Pointer[sector.Cipher] // nil: the key has not been given yet
 }
 
 func open(a *block.OpenArgs) (block.Driver, error) {
@@ -50,7 +53,7 @@ func open(a *block.OpenArgs) (block.Driver, error) {
 	if err := a.FollowReadOnly(file); err != nil {
 		return nil, err
 	}
-	d := &image{file: file}
+	d := &image{graph: a.Graph, secret: o.KeySecret, file: file}
 	if n := file.Length(); n < luks.HeaderSize {
 		return nil, d.wrap(block.Errorf(block.KindCorrupt, "LUKS header: the file has %d bytes of its %d", n, luks.HeaderSize))
 	}
@@ -60,10 +63,14 @@ func open(a *block.OpenArgs) (block.Driver, error) {
 	if n := file.Length(); n < d.hdr.PayloadOffset {
 		return nil, d.wrap(block.Errorf(block.KindCorrupt, "LUKS payload-offset %d lies beyond the end of the file (%d bytes)", d.hdr.PayloadOffset/sector.Size, n))
 	}
-	if a.Settings().NoIO || o.KeySecret == nil {
+	if set := a.Settings(); set.NoIO || set.LateKey {
 		return d, nil
 	}
-	if d.cipher, err = encrypt.Unlock(a.Ctx, a.Graph, d.hdr, file, *o.KeySecret); err != nil {
+	pass, err := d.Key()
+	if err == nil && pass != nil {
+		err = d.SetKey(a.Ctx, pass)
+	}
+	if err != nil {
 		return nil, d.wrap(err)
 	}
 	return d, nil
@@ -74,10 +81,21 @@ func (d *image) wrap(err error) error {
 	return block.Errorf(block.KindOf(err), "Could not open '%s': %w", d.file.Node().FileName(), err)
 }
 
-// TryKey implements block.Keyed.
-func (d *image) TryKey(ctx context.Context, secret []byte) (func(), error) {
-	c, err := encrypt.TryKey(ctx, d.hdr, d.file, secret)
-	return func() { d.cipher = c }, err
+// Key implements block.Keyed.
+func (d *image) Key() ([]byte, error) {
+	if d.secret == nil {
+		return nil, nil
+	}
+	return encrypt.Passphrase(d.graph, d.secret, "")
+}
+
+// SetKey implements block.Keyed.
+func (d *image) SetKey(ctx context.Context, secret []byte) error {
+	c, err := encrypt.Unlock(ctx, d.hdr, d.file, secret)
+	if err == nil {
+		d.cipher.Store(c)
+	}
+	return err
 }
 
 func (d *image) Length() (int64, error) {
@@ -90,19 +108,21 @@ func (d *image) Limits() block.Limits {
 }
 
 func (d *image) Preadv(off int64, v block.Vec, _ block.Flags) error {
-	if d.cipher == nil {
+	c := d.cipher.Load()
+	if c == nil {
 		return block.ErrIO
 	}
 	d.file.Debug(block.EventReadAIO)
-	return encrypt.Preadv(d.file, d.hdr.PayloadOffset+off, v, d.cipher, uint64(off/sector.Size))
+	return encrypt.Preadv(d.file, d.hdr.PayloadOffset+off, v, c, uint64(off/sector.Size))
 }
 
 func (d *image) Pwritev(off int64, v block.Vec, f block.Flags) error {
-	if d.cipher == nil {
+	c := d.cipher.Load()
+	if c == nil {
 		return block.ErrIO
 	}
 	d.file.Debug(block.EventWriteAIO)
-	return encrypt.Pwritev(d.file, d.hdr.PayloadOffset+off, v, f, d.cipher, uint64(off/sector.Size))
+	return encrypt.Pwritev(d.file, d.hdr.PayloadOffset+off, v, f, c, uint64(off/sector.Size))
 }
 
 // Truncate changes the size of the file. What is new reads as anything.
@@ -138,7 +158,7 @@ type SpecificInfo struct {
 // Info says what is known of the image.
 func (d *image) Info() block.Info {
 	return block.Info{
-		Encrypted: true, KeyMissing: d.cipher == nil, AllocatedBytes: -1,
+		Encrypted: true, KeyMissing: d.cipher.Load() == nil, AllocatedBytes: -1,
 		Specific: &SpecificInfo{Type: "luks", Data: encrypt.InfoOf(d.hdr)},
 	}
 }

@@ -172,19 +172,17 @@ func TestKey(t *testing.T) {
 		}
 	}
 	k := n.Driver().(block.Keyed)
-	if _, err := k.TryKey(context.Background(), []byte("wrong")); err == nil || err.Error() != "Invalid password, cannot unlock any keyslot" {
+	if err := k.SetKey(context.Background(), []byte("wrong")); err == nil || err.Error() != "Invalid password, cannot unlock any keyslot" {
 		t.Errorf("a wrong passphrase: %v", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	if _, err := k.TryKey(ctx, []byte(passphrase)); err != context.Canceled {
+	if err := k.SetKey(ctx, []byte(passphrase)); err != context.Canceled {
 		t.Errorf("with a context that has ended: %v", err)
 	}
-	use, err := k.TryKey(context.Background(), []byte(passphrase))
-	if err != nil {
+	if err := k.SetKey(context.Background(), []byte(passphrase)); err != nil {
 		t.Fatal(err)
 	}
-	use()
 	if err := q.Do(block.OpRead, 0, 0, block.VecOf(p), 0); err != nil || n.Locked() != nil {
 		t.Errorf("with the key: %v", err)
 	}

@@ -2,6 +2,7 @@ package qcow2
 
 import (
 	"context"
+	"sync/atomic"
 
 	"govmd/internal/block"
 	"govmd/internal/block/encrypt"
@@ -11,8 +12,8 @@ import (
 
 // encryption is what an encrypted image has.
 type encryption struct {
-	hdr    *luks.Header // nil for method aes
-	cipher *sector.Cipher
+	hdr    *luks.Header                  // nil for method aes
+	cipher atomic.Pointer[sector.Cipher] // nil: the key has not been given yet
 }
 
 // cryptFormats are the names of the encryption methods.
@@ -22,10 +23,10 @@ var cryptFormats = map[uint32]string{cryptAES: "aes", cryptLUKS: "luks"}
 func (q *image) encrypted() bool { return q.hdr.crypt != cryptNone }
 
 // locked reports whether the key is missing: no data can be read or written.
-func (q *image) locked() bool { return q.encrypted() && q.crypt.cipher == nil }
+func (q *image) locked() bool { return q.encrypted() && q.crypt.cipher.Load() == nil }
 
 // openCrypto gets at the key of an encrypted image. Without one the image is open,
-// and its data cannot be reached until TryKey.
+// and its data cannot be reached until SetKey.
 func (q *image) openCrypto(ctx context.Context) error {
 	format := cryptFormats[q.hdr.crypt]
 	o := q.opts.Encrypt
@@ -45,15 +46,14 @@ func (q *image) openCrypto(ctx context.Context) error {
 	if err := q.loadCrypto(); err != nil {
 		return err
 	}
-	if noIO || o == nil || o.secret() == nil {
+	if noIO || q.node.Settings().LateKey {
 		return nil
 	}
-	pass, err := encrypt.Passphrase(q.graph, o.secret(), "encrypt.")
-	if err != nil {
+	pass, err := q.Key()
+	if err != nil || pass == nil {
 		return err
 	}
-	q.crypt.cipher, err = q.unlock(ctx, pass)
-	return err
+	return q.SetKey(ctx, pass)
 }
 
 // loadCrypto reads the LUKS header, if there is one.
@@ -71,7 +71,7 @@ func (q *image) loadCrypto() (err error) {
 // unlock returns the cipher that a passphrase opens.
 func (q *image) unlock(ctx context.Context, pass []byte) (*sector.Cipher, error) {
 	if q.hdr.crypt == cryptLUKS {
-		return encrypt.TryKey(ctx, q.crypt.hdr, q.cryptoStorage(), pass)
+		return encrypt.Unlock(ctx, q.crypt.hdr, q.cryptoStorage(), pass)
 	}
 	// The passphrase is the key. Nothing says whether it is the right one.
 	var key [16]byte
@@ -79,14 +79,21 @@ func (q *image) unlock(ctx context.Context, pass []byte) (*sector.Cipher, error)
 	return sector.New(&sector.Spec{Cipher: "aes-128", Mode: "cbc", IVGen: "plain64"}, key[:])
 }
 
-// TryKey implements block.Keyed.
-func (q *image) TryKey(ctx context.Context, secret []byte) (use func(), err error) {
+// Key implements block.Keyed.
+func (q *image) Key() ([]byte, error) {
+	if o := q.opts.Encrypt; o != nil && o.secret() != nil {
+		return encrypt.Passphrase(q.graph, o.secret(), "encrypt.")
+	}
+	return nil, nil
+}
+
+// SetKey implements block.Keyed.
+func (q *image) SetKey(ctx context.Context, secret []byte) error {
 	c, err := q.unlock(ctx, secret)
-	return func() {
-		q.gate.Lock()
-		q.crypt.cipher = c
-		q.gate.Unlock()
-	}, err
+	if err == nil {
+		q.crypt.cipher.Store(c)
+	}
+	return err
 }
 
 // cryptoStorage is the part of the file that holds the LUKS header.
@@ -132,18 +139,20 @@ func (q *image) sector(host, guest int64) uint64 {
 
 // readEncrypted reads data that are at host in the file and at guest on the disk.
 func (q *image) readEncrypted(host, guest int64, v block.Vec) error {
-	if q.locked() {
+	c := q.crypt.cipher.Load()
+	if c == nil {
 		return block.ErrIO
 	}
-	return encrypt.Preadv(q.data, host, v, q.crypt.cipher, q.sector(host, guest))
+	return encrypt.Preadv(q.data, host, v, c, q.sector(host, guest))
 }
 
 // writeEncrypted encrypts a copy of the data and writes it.
 func (q *image) writeEncrypted(host, guest int64, v block.Vec) error {
-	if q.locked() {
+	c := q.crypt.cipher.Load()
+	if c == nil {
 		return block.ErrIO
 	}
-	return encrypt.Pwritev(q.data, host, v, 0, q.crypt.cipher, q.sector(host, guest))
+	return encrypt.Pwritev(q.data, host, v, 0, c, q.sector(host, guest))
 }
 
 // aesInfo describes the older method, of which there is nothing to say.
