@@ -15,9 +15,9 @@ type args struct {
 	JobID        *string           `qmp:"job-id"`
 	Device       string            `qmp:"device"`
 	BaseNode     *string           `qmp:"base-node"`
-	Base         *string           `qmp:"base"`
+	Base         *string           `qmp:"base,deprecated"`
 	TopNode      *string           `qmp:"top-node"`
-	Top          *string           `qmp:"top"`
+	Top          *string           `qmp:"top,deprecated"`
 	BackingFile  *string           `qmp:"backing-file"`
 	Speed        *int64            `qmp:"speed"`
 	OnError      *blockjob.OnError `qmp:"on-error"`
