@@ -136,6 +136,11 @@ func DecodeAmend(format string, keys *qmp.Object, mode qmp.Mode) (any, error) {
 			return nil, Errorf(KindInvalid, "Invalid parameter '%s'", m.Name)
 		}
 	}
+	if t.DecodeAmend != nil {
+		if opts, err := t.DecodeAmend(keys, mode); opts != nil || err != nil {
+			return opts, err
+		}
+	}
 	return t.decodeKeys(keys, mode)
 }
 

@@ -39,9 +39,12 @@ type Type struct {
 	// Create makes an image; opts is a pointer to the branch that was registered
 	// with CreateOptions. Nil when images cannot be made.
 	Create func(ctx context.Context, g *Graph, opts any) error
-	// AmendKeys are those of CreateKeys that an existing image can be given: its driver
-	// is an Amender, and takes options of creation.
+	// AmendKeys are what an existing image can be given: its driver
+	// is an Amender, and takes options of creation, or what DecodeAmend returns.
 	AmendKeys []string
+	// DecodeAmend decodes options that are not creation's; it returns nil when keys are.
+	// Nil for formats that have none.
+	DecodeAmend func(keys *qmp.Object, mode qmp.Mode) (opts any, err error)
 	// Measure returns how large an image with these options of creation, of which the
 	// file and the size do not count, would be: one of size bytes, with what src shows
 	// if that is not nil. Nil when that cannot be said.

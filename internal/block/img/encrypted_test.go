@@ -49,6 +49,77 @@ compare OBJ --image-opts driver=qcow2,file.filename=top.qcow2,backing.encrypt.ke
 !create -f qcow2 -o encrypt.format=zork,encrypt.key-secret=s OBJ x 1M
 `
 
+// TestAmend changes key slots, and has QEMU open the image with what it is to open with.
+func TestAmend(t *testing.T) {
+	t.Chdir(t.TempDir())
+	objects := []string{"--object", "secret,id=s,data=horse", "--object", "secret,id=n,data=donkey"}
+	run := func(line string, more ...string) outcome {
+		t.Helper()
+		return ours(append(append(strings.Fields(line), objects...), more...)...)
+	}
+	for _, v := range []struct{ format, prefix string }{{"luks", ""}, {"qcow2", "encrypt."}} {
+		name := "d." + v.format
+		option := func(text string) string { return strings.ReplaceAll(text, "E.", v.prefix) }
+		image := func(secret string) string { return option("driver=" + v.format + ",E.key-secret=" + secret + ",file.filename=" + name) }
+		keys := "E.key-secret=s,E.iter-time=1"
+		if v.prefix != "" {
+			keys += ",E.format=luks"
+		}
+		if got := run("create -q -f " + v.format + " -o " + option(keys) + " " + name + " 64k"); got.code != 0 {
+			t.Fatal(got.errs)
+		}
+		opens := func(secret string, want bool) {
+			t.Helper()
+			args := append([]string{"compare", "--image-opts", image(secret), image(secret)}, objects...)
+			if got := theirs(t, args...); (got.code == 0) != want {
+				t.Errorf("%s: with secret %s qemu-img says %s%s", name, secret, got.out, got.errs)
+			}
+		}
+		amend := func(secret, keys, failure string) {
+			t.Helper()
+			got := run("amend --image-opts "+image(secret), strings.Fields("-o "+option(keys))...)
+			if failure == "" && got.code != 0 || failure != "" && (got.code != 1 || !strings.Contains(got.errs, failure)) {
+				t.Errorf("%s, %s: %d %s, want %q", name, keys, got.code, got.errs, failure)
+			}
+		}
+		amend("s", "E.state=active,E.new-secret=n,E.iter-time=1,E.keyslot=8", "Invalid keyslot 8 specified. Must be between 0 and 7")
+		amend("s", "E.state=active,E.new-secret=n,E.keyslot=0", "Refusing to overwrite active keyslot 0 - please erase it first")
+		amend("s", "E.state=active", "'new-secret' is required")
+		amend("s", "E.state=inactive", "To erase keyslot(s), either explicit keyslot index or the password")
+		amend("s", "E.state=inactive,E.keyslot=0", "Attempt to erase the only active keyslot 0")
+		amend("s", "E.state=inactive,E.old-secret=s", "All the active keyslots match")
+		amend("s", "E.state=inactive,E.keyslot=3", "Given keyslot 3 is already erased")
+		amend("s", "E.state=inactive,E.old-secret=n", "No keyslots match")
+		amend("s", "cluster_size=1M", "Invalid parameter 'cluster_size'")
+		if v.prefix == "" {
+			amend("s", "size=1M", "Invalid parameter 'size'\nThis option is only supported for image creation")
+		} else {
+			amend("s", "size=1M,encrypt.state=inactive", "'size' cannot be amended together with keyslots")
+		}
+		amend("s", "zork=1M", "Invalid parameter 'zork'")
+		amend("s", "E.state=active,E.new-secret=n,E.iter-time=1", "")
+		opens("s", true)
+		opens("n", true)
+		amend("n", "E.state=inactive,E.old-secret=s", "")
+		opens("s", false)
+		opens("n", true)
+		amend("n", "E.state=active,E.new-secret=s,E.iter-time=1,E.keyslot=1 --force", "")
+		opens("n", false)
+		opens("s", true)
+		amend("s", "E.state=inactive,E.keyslot=1 --force", "")
+		opens("s", false)
+	}
+	if got := run("create -q -f qcow2 plain.qcow2 64k"); got.code != 0 {
+		t.Fatal(got.errs)
+	}
+	if got := run("amend -o encrypt.state=inactive,encrypt.keyslot=1 plain.qcow2"); !strings.Contains(got.errs, "not encrypted with LUKS") {
+		t.Error(got.errs)
+	}
+	if got := run("amend -f raw -o size=1M plain.qcow2"); !strings.Contains(got.errs, "Format driver 'raw' does not support option amendment") {
+		t.Error(got.errs)
+	}
+}
+
 func TestEncryptedAgainstQEMU(t *testing.T) {
 	const object = "secret,id=s,data=horse"
 	dirs := [2]string{t.TempDir(), t.TempDir()}

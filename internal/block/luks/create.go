@@ -45,8 +45,5 @@ func create(ctx context.Context, g *block.Graph, opts any) error {
 	if err := c.Truncate(ctx, f.PayloadOffset+int64(o.Size), false, pre, 0); err != nil {
 		return err
 	}
-	if err := f.Write(ctx, c); err != nil {
-		return err
-	}
-	return c.Flush()
+	return f.Write(ctx, c)
 }

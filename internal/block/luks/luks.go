@@ -10,6 +10,7 @@ import (
 	"govmd/internal/block/encrypt"
 	"govmd/internal/crypto/luks"
 	"govmd/internal/crypto/sector"
+	"govmd/internal/qmp"
 )
 
 // Options are the options of the driver luks.
@@ -24,6 +25,8 @@ func init() {
 		CreateKeys: append(encrypt.CreateKeys(""),
 			block.CreateKey{Name: "preallocation", Type: "string", Help: "Preallocation mode (allowed values: off, metadata, falloc, full)"},
 			block.CreateKey{Name: "size", Type: "size", Help: "Virtual disk size"}),
+		AmendKeys:   encrypt.AmendKeys(""),
+		DecodeAmend: func(keys *qmp.Object, mode qmp.Mode) (any, error) { return encrypt.DecodeAmend("", keys, mode) },
 	})
 	block.RegisterCreate[CreateOptions]("luks")
 }
@@ -96,6 +99,11 @@ func (d *image) SetKey(ctx context.Context, secret []byte) error {
 		d.cipher.Store(c)
 	}
 	return err
+}
+
+// Amend implements block.Amender: it changes key slots.
+func (d *image) Amend(ctx context.Context, opts any, force bool, _ func(done, total int64)) error {
+	return encrypt.Amend(ctx, d.graph, d.hdr, d.file, opts.(*encrypt.AmendOptions), d.secret, force)
 }
 
 func (d *image) Length() (int64, error) {

@@ -5,15 +5,19 @@ import (
 	"math/bits"
 
 	"govmd/internal/block"
+	"govmd/internal/block/encrypt"
 )
 
 // amendKeys are the options of creation that an existing image can be given.
 var amendKeys = []string{"backing_file", "backing_fmt", "compat", "data_file", "data_file_raw", "lazy_refcounts", "refcount_bits", "size"}
 
-// Amend changes what options of creation, a *CreateOptions, say; a size of 0 says
-// nothing. What cannot be done is found out before the first change but for what the
+// Amend changes key slots (*encrypt.AmendOptions), or what options of creation, a
+// *CreateOptions, say; a size of 0 says nothing. What cannot be done is found out before the first change but for what the
 // image's contents forbid.
-func (q *image) Amend(ctx context.Context, opts any, _ bool, progress func(done, total int64)) error {
+func (q *image) Amend(ctx context.Context, opts any, force bool, progress func(done, total int64)) error {
+	if slots, ok := opts.(*encrypt.AmendOptions); ok {
+		return q.amendSlots(ctx, slots, force)
+	}
 	o := opts.(*CreateOptions)
 	version := q.hdr.version
 	if o.Version != nil {

@@ -2,12 +2,15 @@ package qcow2
 
 import (
 	"context"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"govmd/internal/block"
 	"govmd/internal/block/encrypt"
 	"govmd/internal/crypto/luks"
 	"govmd/internal/crypto/sector"
+	"govmd/internal/qmp"
 )
 
 // encryption is what an encrypted image has.
@@ -128,6 +131,8 @@ func (r *region) Pwrite(off int64, p []byte) error {
 	return r.file.Pwrite(r.off+off, p)
 }
 
+func (r *region) Flush() error { return r.file.Flush() }
+
 // sector returns the number that a sector is encrypted with: LUKS goes by where it
 // is in the file, the older method by where it is on the disk.
 func (q *image) sector(host, guest int64) uint64 {
@@ -175,6 +180,27 @@ func (q *image) encryptInfo() any {
 	return i
 }
 
+// decodeSlots decodes options that change key slots; nil when keys are others.
+func decodeSlots(keys *qmp.Object, mode qmp.Mode) (any, error) {
+	const prefix = "encrypt."
+	if !slices.ContainsFunc(keys.Members(), func(m qmp.Member) bool { return strings.HasPrefix(m.Name, prefix) }) {
+		return nil, nil
+	}
+	return encrypt.DecodeAmend(prefix, keys, mode)
+}
+
+// amendSlots changes the key slots of the LUKS header.
+func (q *image) amendSlots(ctx context.Context, o *encrypt.AmendOptions, force bool) error {
+	if q.crypt.hdr == nil {
+		return block.Errorf(block.KindInvalid, "The image is not encrypted with LUKS: there are no keyslots to change")
+	}
+	var secret *string
+	if q.opts.Encrypt != nil {
+		secret = q.opts.Encrypt.secret()
+	}
+	return encrypt.Amend(ctx, q.graph, q.crypt.hdr, q.cryptoStorage(), o, secret, force)
+}
+
 // setUp encrypts an image that has no data yet.
 func (q *image) setUp(ctx context.Context, o *CreateEncryption) error {
 	switch b := o.Branch.(type) {
@@ -198,9 +224,6 @@ func (q *image) setUp(ctx context.Context, o *CreateEncryption) error {
 		}
 		q.hdr.cryptoOff, q.hdr.cryptoLen = uint64(off), uint64(f.PayloadOffset)
 		if err := f.Write(ctx, q.cryptoStorage()); err != nil {
-			return err
-		}
-		if err := q.file.Flush(); err != nil {
 			return err
 		}
 		q.crypt.hdr, q.hdr.crypt = f.Header, cryptLUKS

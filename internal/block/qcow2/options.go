@@ -1,6 +1,8 @@
 package qcow2
 
 import (
+	"slices"
+
 	"govmd/internal/block"
 	"govmd/internal/block/encrypt"
 	"govmd/internal/qmp"
@@ -101,7 +103,8 @@ func init() {
 	qmp.AddBranch[EncryptionKey](encryptions, "aes")
 	encryptions.Imply("luks") // whatever the image has: the members are the same
 	block.Register[Options](&block.Type{
-		Name: "qcow2", Backing: true, Open: open, Probe: probe, Create: create, Measure: measure, CreateKeys: createKeys, CreateFixup: fixup, AmendKeys: amendKeys,
+		Name: "qcow2", Backing: true, Open: open, Probe: probe, Create: create, Measure: measure, CreateKeys: createKeys, CreateFixup: fixup,
+		AmendKeys: slices.Concat(amendKeys, encrypt.AmendKeys("encrypt.")), DecodeAmend: decodeSlots,
 	})
 	block.RegisterCreate[CreateOptions]("qcow2")
 	qmp.AddBranch[encrypt.CreateOptions](createEncryptions, "luks")

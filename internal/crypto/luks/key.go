@@ -17,6 +17,7 @@ import (
 type Storage interface {
 	Pread(off int64, p []byte) error
 	Pwrite(off int64, p []byte) error
+	Flush() error // makes stable what was written
 }
 
 // ErrPassphrase says that no slot opens with the passphrase.
@@ -37,8 +38,17 @@ func Read(s Storage) (*Header, error) {
 	return Parse(p)
 }
 
-// Write writes the header.
-func (h *Header) Write(s Storage) error { return s.Pwrite(0, h.encode()) }
+// Write writes the header and makes it stable, after the key material that was
+// written before it.
+func (h *Header) Write(s Storage) error {
+	if err := s.Flush(); err != nil {
+		return err
+	}
+	if err := s.Pwrite(0, h.encode()); err != nil {
+		return err
+	}
+	return s.Flush()
+}
 
 // Unlock returns the master key and the slot that the passphrase opens. It takes
 // seconds or more, as the header says; ctx ends it early.
@@ -165,8 +175,8 @@ func (h *Header) SetKey(ctx context.Context, s Storage, i int, key, pass []byte,
 	return nil
 }
 
-// Erase makes what slot i holds unreadable. The header, which says so, has to be
-// written before.
+// Erase makes what slot i holds unreadable. The header, which says that it is not
+// used any more, has been written before.
 func (h *Header) Erase(s Storage, i int) error {
 	material := make([]byte, h.materialSize())
 	rand.Read(material)

@@ -39,6 +39,8 @@ func (m memory) Pwrite(off int64, p []byte) error {
 	return nil
 }
 
+func (memory) Flush() error { return nil }
+
 var background = context.Background()
 
 func TestDerive(t *testing.T) {
@@ -223,6 +225,8 @@ type file struct{ *os.File }
 
 func (f file) Pread(off int64, p []byte) error  { _, err := f.ReadAt(p, off); return err }
 func (f file) Pwrite(off int64, p []byte) error { _, err := f.WriteAt(p, off); return err }
+
+func (f file) Flush() error { return nil }
 
 func run(t *testing.T, name string, args ...string) {
 	t.Helper()
