@@ -64,6 +64,9 @@ func (q *image) loadCrypto() (err error) {
 	if q.hdr.crypt != cryptLUKS {
 		return nil
 	}
+	if q.hdr.cryptoLen == 0 || q.hdr.cryptoOff&uint64(q.clusterSize-1) != 0 {
+		return block.Errorf(block.KindCorrupt, "Encryption header offset %#x or length %d invalid", q.hdr.cryptoOff, q.hdr.cryptoLen)
+	}
 	if err := q.inFile(q.hdr.cryptoOff, q.hdr.cryptoLen, "Encryption header"); err != nil {
 		return err
 	}

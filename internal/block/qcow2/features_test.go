@@ -127,6 +127,8 @@ func TestRefused(t *testing.T) {
 		{72, 0x80, "Unsupported qcow2 feature(s): Unknown incompatible feature: 8000000000000000"},
 		{79, 2, "Image is corrupt; cannot be opened read/write"},
 		{35, 7, "Unsupported encryption method 7"},
+		{35, 1, "Use of AES-CBC encrypted qcow2 images is not supported"},
+		{35, 2, "Encryption header offset 0x0 or length 0 invalid"},
 		{99, 9, "Reference count entry width too large"},
 		{47, 1, "Active L1 table offset invalid"},
 		{41, 1, "beyond the end of the file"},
