@@ -60,7 +60,9 @@ func TestAmend(t *testing.T) {
 	for _, v := range []struct{ format, prefix string }{{"luks", ""}, {"qcow2", "encrypt."}} {
 		name := "d." + v.format
 		option := func(text string) string { return strings.ReplaceAll(text, "E.", v.prefix) }
-		image := func(secret string) string { return option("driver=" + v.format + ",E.key-secret=" + secret + ",file.filename=" + name) }
+		image := func(secret string) string {
+			return option("driver=" + v.format + ",E.key-secret=" + secret + ",file.filename=" + name)
+		}
 		keys := "E.key-secret=s,E.iter-time=1"
 		if v.prefix != "" {
 			keys += ",E.format=luks"
