@@ -14,7 +14,7 @@ import (
 // incidental are members that say how an image happens to lie on the host's disk,
 // or when a test ran.
 var incidental = map[string]bool{
-	"actual-size": true, "wr_highest_offset": true, "date-sec": true, "date-nsec": true, "driver-specific": true,
+	"actual-size": true, "wr_highest_offset": true, "date-sec": true, "date-nsec": true, "cid": true, "parent-cid": true,
 }
 
 // bursts are the limits that need not be there.
@@ -108,7 +108,7 @@ func (s *session) until(name, word, request string) (got []any) {
 // What is said about images and drives is answered as QEMU does;
 // testdata/block.txt says how lines compare.
 func TestBlock(t *testing.T) {
-	for _, name := range []string{"block", "blockhuman", "nbd", "backup", "mirror"} {
+	for _, name := range []string{"block", "blockhuman", "formats", "nbd", "backup", "mirror"} {
 		t.Run(name, func(t *testing.T) { sameBlockTalk(t, "testdata/"+name+".txt") })
 	}
 }
