@@ -109,6 +109,19 @@ func TestBacking(t *testing.T) {
 	}
 }
 
+// TestParallelCopy has many writes at once find that their grains are to be copied
+// from the backing file first: none of them undoes another.
+func TestParallelCopy(t *testing.T) {
+	base := filepath.Join(t.TempDir(), "base.vmdk")
+	blocktest.Create(t, "vmdk", base, "size=3M")
+	d := blocktest.OpenDisk(t, "vmdk", base)
+	if err := d.Backend.Root().Pwrite(0, bytes.Repeat([]byte{0x55}, 3<<20)); err != nil {
+		t.Fatal(err)
+	}
+	d.Close(t)
+	(&blocktest.Oracle{Format: "vmdk", Options: "backing_fmt=vmdk,backing_file=" + base, Size: 3 << 20, Check: true}).Parallel(t)
+}
+
 // TestSnapshot puts an image on top of one that is in use, as a snapshot does: it is
 // opened without its backing file, and given it then.
 func TestSnapshot(t *testing.T) {
