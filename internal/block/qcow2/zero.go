@@ -21,14 +21,19 @@ func (q *image) PwriteZeroes(off, n int64, f block.Flags) error {
 	return q.workThrough(off, end, func(off int64) (int64, error) { return q.zeroOne(off, end, f&block.MayUnmap != 0) })
 }
 
+// alone reports whether what is not allocated is zero, now and later: there is no
+// backing file, and none that the image names and that was left closed. A mirror fills
+// such an image, which is given its backing file in the end.
+func (q *image) alone() bool { return q.node.BackingChild() == nil && q.hdr.backingFile == "" }
+
 // zeroV2 is for version 2, which has no zero clusters: what is not allocated and has
 // no backing file is zero already.
 func (q *image) zeroV2(off, n int64) error {
-	if q.node.BackingChild() != nil {
-		return block.ErrUnsupp
-	}
 	e := q.enter()
 	defer q.exit(e)
+	if !q.alone() {
+		return block.ErrUnsupp
+	}
 	for n > 0 {
 		r, err := q.find(off, n)
 		if err != nil {
@@ -55,7 +60,7 @@ func (q *image) zeroOne(off, end int64, unmap bool) (int64, error) {
 			q.wait()
 			continue
 		}
-		if l1, _, _ := q.place(guest); q.node.BackingChild() == nil && l1 < len(q.l1) && q.l1[l1]&offsetMask == 0 {
+		if l1, _, _ := q.place(guest); q.alone() && l1 < len(q.l1) && q.l1[l1]&offsetMask == 0 {
 			// Nothing there, nothing behind it: it is zero.
 			return min(end-off, q.leftOfTable(off)), nil
 		}
@@ -95,7 +100,7 @@ func (q *image) zeroed(old entry, in, n int64, whole, unmap bool) (entry, error)
 			keep = 0
 		}
 		keep &= offsetMask | flagCopied
-		if !q.extL2 && q.node.BackingChild() == nil && keep == 0 && old.l2&(offsetMask|flagCompressed|flagZero) == 0 {
+		if !q.extL2 && q.alone() && keep == 0 && old.l2&(offsetMask|flagCompressed|flagZero) == 0 {
 			return old, nil
 		}
 		return q.zeroEntry(keep), nil
@@ -149,7 +154,7 @@ func (q *image) discardOne(off, end int64, empty bool) (int64, error) {
 		if l1 >= len(q.l1) {
 			return n, nil
 		}
-		behind := q.node.BackingChild() != nil && !empty
+		behind := !q.alone() && !empty
 		if q.l1[l1]&offsetMask == 0 && !behind {
 			return min(end-off, q.leftOfTable(off)), nil
 		}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"govmd/internal/block"
 	"govmd/internal/block/blockjob/jobtest"
 )
 
@@ -55,6 +56,32 @@ func TestPivot(t *testing.T) {
 			})
 			g.Stop()
 			same(r, c.image, g.Want)
+		})
+	}
+}
+
+// What the guest has made zero does not come back from a backing file that the target
+// is given in the end.
+func TestZeroesOverABackingFile(t *testing.T) {
+	for _, c := range []struct{ sync, more string }{{"top", ""}, {"none", ""}, {"top", `, "mode": "existing"`}} {
+		t.Run(c.sync+c.more, func(t *testing.T) {
+			r := jobtest.New(t, Commands)
+			want := r.Chain(rand.New(rand.NewPCG(5, 5)))
+			r.Sh("qemu-io", "-f", "qcow2", "-c", "write -z 0 2M", "top.qcow2")
+			clear(want[:2<<20])
+			r.Sh("qemu-img", "create", "-q", "-f", "qcow2", "-b", "mid.qcow2", "-F", "qcow2", "t.qcow2")
+			r.Drive()
+			r.OK("drive-mirror", `{"device": "d0", "sync": "`+c.sync+`", "target": "t.qcow2"`+c.more+`}`)
+			r.Await("BLOCK_JOB_READY")
+			r.On(func() {
+				if err := r.Graph.Backend("d0").Root().PwriteZeroes(4<<20, 2<<20, block.MayUnmap); err != nil {
+					t.Error(err)
+				}
+			})
+			clear(want[4<<20 : 6<<20])
+			r.OK("block-job-complete", `{"device": "d0"}`)
+			ended(r, "d0", "BLOCK_JOB_COMPLETED")
+			same(r, "t.qcow2", want)
 		})
 	}
 }
