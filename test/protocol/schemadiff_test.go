@@ -23,7 +23,6 @@ var justified = []struct{ path, why string }{
 	{`^query-blockstats returns.*driver-specific: builtin`, "its members are the driver's"},
 	{`^query-(block|named-block-nodes) returns.*image: optional`, "a node whose file cannot be looked at has none"},
 	{`^query-(block|named-block-nodes) returns.*image.backing_file: only govmd's$`, "backing-filename by the name that the command reference has for it"},
-	{`^block-commit\.(base|top): features \[\], QEMU's \[deprecated\]$`, "the command reference has no other names for them"},
 	{`^query-mem(dev|ory).*: optional`, "it is always there"},
 	{`^query-memory-devices`, "there are none yet"},
 	{`^query-qmp-schema returns: builtin`, "the schema is kept as text"},
