@@ -32,9 +32,10 @@ func (v *vm) makeHuman() {
 	)...)
 	if v.control != nil {
 		commands.Add(v.control.HumanCommands()...)
-		commands.Add(v.nbd.HumanCommands()...)
 		commands.Add(v.jobHumanCommands()...)
+		commands.Add(v.nbd.HumanCommands()...)
 		v.human.AddInfo(v.control.InfoCommands()...)
+		v.human.AddInfo(v.blockJobs.InfoCommands()...)
 	}
 	v.human.AddInfo(slices.Concat( // second words of `info`
 		v.machine.Run.InfoCommands(),

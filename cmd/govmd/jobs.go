@@ -7,6 +7,7 @@ import (
 	"govmd/internal/block/blockjob"
 	"govmd/internal/block/blockjob/backup"
 	"govmd/internal/block/blockjob/commit"
+	"govmd/internal/block/blockjob/create"
 	"govmd/internal/block/blockjob/mirror"
 	"govmd/internal/block/blockjob/stream"
 	"govmd/internal/job"
@@ -23,12 +24,13 @@ func (v *vm) makeJobs(g *block.Graph) *blockjob.Manager {
 // jobCommands are the commands that make jobs and those that steer them.
 func (v *vm) jobCommands() []qmp.Command {
 	return slices.Concat(v.jobs.Commands(), v.blockJobs.Commands(), stream.Commands(v.control), commit.Commands(v.control),
-		backup.Commands(v.control), mirror.Commands(v.control))
+		backup.Commands(v.control), mirror.Commands(v.control), create.Commands(v.control.Graph(), v.jobs))
 }
 
-// jobHumanCommands are the human monitor's commands that make jobs.
+// jobHumanCommands are the human monitor's commands about jobs.
 func (v *vm) jobHumanCommands() []qmp.HumanCommand {
-	return slices.Concat(backup.HumanCommands(v.control), mirror.HumanCommands(v.control))
+	return slices.Concat(v.blockJobs.HumanCommands(), stream.HumanCommands(v.control), commit.HumanCommands(v.control),
+		backup.HumanCommands(v.control), mirror.HumanCommands(v.control))
 }
 
 // closeJobs cancels all jobs and waits for their workers. On the lane.

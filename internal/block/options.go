@@ -60,6 +60,9 @@ type CreateOptions struct {
 // QMPUnion implements qmp.Unioner.
 func (CreateOptions) QMPUnion() *qmp.Union { return createUnion }
 
+// RefersToNodes reports whether the options name nodes that exist, somewhere in them.
+func (o *CreateOptions) RefersToNodes() bool { return refers(reflect.ValueOf(o.Branch)) }
+
 // CacheOptions are the cache modes of a node.
 type CacheOptions struct {
 	Direct  *bool `qmp:"direct"`

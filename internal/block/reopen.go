@@ -30,6 +30,13 @@ type Reopen struct {
 // backing file is named by reference. It runs on the lane and waits for requests
 // under way.
 func (g *Graph) Reopen(ctx context.Context, list []Reopen) (err error) {
+	for i := range list {
+		n := list[i].Node
+		if err := n.Drain(ctx); err != nil {
+			return err
+		}
+		defer n.Undrain() // after what follows has come into effect, or been undone
+	}
 	var undo []func()
 	var commit []func()
 	defer func() {
@@ -43,13 +50,6 @@ func (g *Graph) Reopen(ctx context.Context, list []Reopen) (err error) {
 			fn()
 		}
 	}()
-	for i := range list {
-		n := list[i].Node
-		if err = n.Drain(ctx); err != nil {
-			return err
-		}
-		defer n.Undrain()
-	}
 	for i := range list {
 		if err = g.prepareReopen(ctx, &list[i], &undo, &commit); err != nil {
 			return err

@@ -66,7 +66,7 @@ var accepted = map[Verb][]Status{
 	VerbPause:    {Created, Running, Paused, Ready, Standby},
 	VerbResume:   {Created, Running, Paused, Ready, Standby},
 	VerbSetSpeed: {Created, Running, Paused, Ready, Standby},
-	VerbComplete: {Ready},
+	VerbComplete: {Ready, Standby},
 	VerbFinalize: {Pending},
 	VerbDismiss:  {Concluded},
 }

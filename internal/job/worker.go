@@ -102,7 +102,18 @@ func (j *Job) idleLocked(over func() bool) {
 
 // Sleep has the worker idle for d, or until Wake, a pause or a cancellation ends
 // it; then it is a PausePoint. Worker only.
-func (j *Job) Sleep(d time.Duration) error {
+func (j *Job) Sleep(d time.Duration) error { return j.SleepSince(j.Wakes(), d) }
+
+// Wakes counts calls of Wake, for SleepSince. Any goroutine.
+func (j *Job) Wakes() uint64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.wake
+}
+
+// SleepSince is Sleep after something that a Wake is about has been looked at: since
+// is what Wakes returned before that. Worker only.
+func (j *Job) SleepSince(since uint64, d time.Duration) error {
 	if d > 0 {
 		j.mu.Lock()
 		rung := false
@@ -112,8 +123,7 @@ func (j *Job) Sleep(d time.Duration) error {
 			j.cond.Broadcast()
 			j.mu.Unlock()
 		})
-		wake := j.wake
-		j.idleLocked(func() bool { return rung || j.wake != wake || j.pauses > 0 || j.cancelled })
+		j.idleLocked(func() bool { return rung || j.wake != since || j.pauses > 0 || j.cancelled })
 		j.mu.Unlock()
 		alarm.Stop()
 	}

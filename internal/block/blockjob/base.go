@@ -87,16 +87,24 @@ func (b *Base) Discard() {
 // Yield is where the worker waits: while the job is to pause, and until its speed
 // allows n more bytes (0: whatever the speed). None of the job's requests is under
 // way. It returns job.ErrCancelled when the job is to stop at once.
-func (b *Base) Yield(n int64) error {
-	if err := b.job.PausePoint(); err != nil {
-		return err
+func (b *Base) Yield(n int64) error { return b.yield(n, func() {}) }
+
+// yield is Yield, with settle called before each wait.
+func (b *Base) yield(n int64, settle func()) error {
+	if b.job.MustPause() {
+		settle()
+		if err := b.job.PausePoint(); err != nil {
+			return err
+		}
 	}
 	for n > 0 {
+		since := b.job.Wakes() // SetSpeed may come at any time
 		d := b.limit.Delay(uint64(n))
 		if d == 0 {
 			break
 		}
-		if err := b.job.Sleep(d); err != nil {
+		settle()
+		if err := b.job.SleepSince(since, d); err != nil {
 			return err
 		}
 	}

@@ -23,30 +23,22 @@
 //		return nil
 //	}
 //
-//	func (w *work) Run(ctx context.Context, j *job.Job) error {
+//	func (w *work) Run(_ context.Context, j *job.Job) error {
 //		j.SetRemaining(uint64(length))
-//		for off := int64(0); off < length; {
-//			if err := w.Yield(n); err != nil { // speed, pause, drain
-//				return err
-//			}
-//			if err := w.copy(off, n); err != nil {
-//				again, err := w.OnError(policy, true, err)
-//				if err != nil {
-//					return err
-//				}
-//				if again {
-//					continue // the job is paused: Yield waits
-//				}
-//			}
-//			j.Advance(uint64(n))
-//			off += n
+//		c := &copy.Copy{Source: w.src, Target: w.dst}
+//		pieces := w.NewWork(sourcePolicy, targetPolicy, c.Do)
+//		defer pieces.Close()
+//		if err := pieces.Copy(c, 0, length); err != nil { // speed, pause, drain, errors
+//			return err
 //		}
 //		return w.Outcome() // what was ignored
 //	}
 //
-// Yield and OnError are the worker's, and are called with none of the job's requests
-// under way: a drain waits for the worker to come there. New, Hold, Discard and what
-// the engine calls run on the lane.
+// A Work has several pieces under way. What finds them itself hands them to Go, or to
+// Skip what needs no copying, and waits for the last in Settle. Jobs that do one thing
+// after the other call Yield and OnError in their place, with none of their requests
+// under way: a drain waits for the worker to come there. All these are the worker's;
+// New, Hold, Discard and what the engine calls run on the lane.
 //
 // Nodes that a job holds refuse operations that would harm it ("block device is in
 // use by block job: stream"), until Clean, which a driver with a Clean of its own

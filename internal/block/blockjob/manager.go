@@ -85,9 +85,6 @@ type Options struct {
 func (m *Manager) New(d Driver, n *block.Node, o Options) error {
 	b := d.common()
 	b.Bind(m)
-	if o.Speed < 0 {
-		return qmp.InvalidValue("speed", "a non-negative value")
-	}
 	jo := job.Options{
 		Internal: o.Internal, Txn: o.Txn,
 		ManualFinalize: o.AutoFinalize != nil && !*o.AutoFinalize,
@@ -111,9 +108,11 @@ func (m *Manager) New(d Driver, n *block.Node, o Options) error {
 		return err
 	}
 	b.job = j
-	b.limit.SetSpeed(uint64(o.Speed))
 	b.reason = "block device is in use by block job: " + string(d.Type())
-	if b.main, err = b.Hold("main node", n, o.Perm, o.Shared); err != nil {
+	if err = b.setSpeed(o.Speed); err == nil {
+		b.main, err = b.Hold("main node", n, o.Perm, o.Shared)
+	}
+	if err != nil {
 		b.Discard()
 		b.job = nil
 		return err

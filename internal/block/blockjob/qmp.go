@@ -49,11 +49,18 @@ func (b *Base) SetSpeed(speed int64) error {
 	if err := b.job.Accept(job.VerbSetSpeed); err != nil {
 		return err
 	}
+	if err := b.setSpeed(speed); err != nil {
+		return err
+	}
+	b.job.Wake() // from a sleep that the old limit wanted
+	return nil
+}
+
+func (b *Base) setSpeed(speed int64) error {
 	if speed < 0 {
 		return qmp.InvalidValue("speed", "a non-negative value")
 	}
 	b.limit.SetSpeed(uint64(speed))
-	b.job.Wake() // from a sleep that the old limit wanted
 	return nil
 }
 

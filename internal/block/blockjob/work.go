@@ -59,23 +59,7 @@ func (w *Work) Yield(n int64) error {
 			return err
 		}
 	}
-	if w.b.job.MustPause() {
-		w.pool.Settle()
-		if err := w.b.Yield(0); err != nil {
-			return err
-		}
-	}
-	for n > 0 {
-		d := w.b.limit.Delay(uint64(n))
-		if d == 0 {
-			break
-		}
-		w.pool.Settle()
-		if err := w.b.job.Sleep(d); err != nil {
-			return err
-		}
-	}
-	return nil
+	return w.b.yield(n, w.pool.Settle)
 }
 
 // Go has a piece be dealt with, and yields before that. An error ends the job.

@@ -50,6 +50,9 @@ type ImageInfo struct {
 // ImageOf describes one image, without what is behind it.
 func ImageOf(n *block.Node) *ImageInfo {
 	i := n.Info()
+	if n.Type().Filter {
+		i.Specific, i.BackingFile = nil, "" // these are what it filters
+	}
 	info := &ImageInfo{
 		Filename: n.FileName(), Format: n.DriverName(), VirtualSize: (n.Length() + 511) &^ 511, Specific: i.Specific,
 		DirtyFlag: &i.Dirty,

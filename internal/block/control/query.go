@@ -117,8 +117,8 @@ func describe(n *block.Node, b *block.Backend, flat bool) deviceInfo {
 		file := back.FileName()
 		d.BackingFile = &file
 	}
-	for back := n.SkipFilters().Backing(); back != nil; back = back.SkipFilters().Backing() {
-		d.BackingDepth++
+	if !flat {
+		d.BackingDepth = depth(n, b != nil)
 	}
 	if b != nil {
 		d.Cache.Writeback = b.WriteCache()
@@ -136,6 +136,17 @@ func describe(n *block.Node, b *block.Backend, flat bool) deviceInfo {
 		d.Bitmaps = &list
 	}
 	return d
+}
+
+// depth returns how many nodes are below n in its chain, without those that users do
+// not know of if known says so.
+func depth(n *block.Node, known bool) (count int64) {
+	for n = n.BackingChainNext(); n != nil; n = n.BackingChainNext() {
+		if !known || !n.Implicit() || !n.Type().Filter {
+			count++
+		}
+	}
+	return count
 }
 
 func bitmapsOf(n *block.Node) (list []bitmapInfo) {

@@ -20,8 +20,8 @@ func (c *Control) resize(ctx *qmp.Context, a *resizeArgs) (none qmp.None, err er
 	if a.Size < 0 {
 		return none, qmp.InvalidValue("size", "a >0 size")
 	}
-	if err := n.Blocked(block.OperationResize); err != nil {
-		return none, err
+	if n.Blocked(block.OperationResize) != nil {
+		return none, qmp.Errorf("Device '%s' is in use", text(a.Device)+text(a.NodeName))
 	}
 	return none, Drained(ctx, n, func() error {
 		return n.Truncate(ctx, a.Size, false, block.PreallocOff, 0)

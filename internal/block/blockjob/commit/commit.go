@@ -86,10 +86,6 @@ func (c *commit) Prepare(*job.Job) error {
 
 // rename has an image call its backing file by another name.
 func rename(ctx context.Context, g *block.Graph, n *block.Node, name, format string) (err error) {
-	ch, ok := n.Driver().(block.BackingChanger)
-	if !ok {
-		return block.ErrUnsupp
-	}
 	if n.ReadOnly() {
 		if err := g.SetReadOnly(ctx, n, false); err != nil {
 			return err
@@ -100,7 +96,7 @@ func rename(ctx context.Context, g *block.Graph, n *block.Node, name, format str
 			}
 		}()
 	}
-	return ch.ChangeBacking(ctx, name, format)
+	return n.RecordBacking(ctx, name, format)
 }
 
 // Clean implements job.Cleaner.

@@ -1,6 +1,7 @@
 package commit
 
 import (
+	"context"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -85,27 +86,40 @@ func TestActive(t *testing.T) {
 func TestErrors(t *testing.T) {
 	const read = `{"event": "read_aio", "errno": 5, "once": true}`
 	const full = `{"event": "write_aio", "errno": 28, "once": true}`
-	for _, c := range []struct{ policy, base, mid, operation, action, end string }{
-		{"report", "", read, "read", "report", `"error": "Input/output error"`},
-		{"ignore", "", read, "read", "ignore", ""}, // means to try again
-		{"enospc", full, "", "write", "stop", ""},
-		{"enospc", "", read, "read", "report", `"error": "Input/output error"`},
-		{"stop", full, "", "write", "stop", ""},
-		{"stop", "", read, "read", "stop", ""},
+	const failed = `"error": "Input/output error"`
+	for _, c := range []struct{ top, policy, base, mid, operation, action, end string }{
+		{"mid", "report", "", read, "read", "report", failed},
+		{"mid", "ignore", "", read, "read", "ignore", ""}, // means to try again
+		{"mid", "enospc", full, "", "write", "stop", ""},
+		{"mid", "enospc", "", read, "read", "report", failed},
+		{"mid", "stop", full, "", "write", "stop", ""},
+		{"mid", "stop", "", read, "read", "stop", ""},
+		{"top", "report", "", read, "read", "report", failed},
+		{"top", "ignore", full, "", "write", "ignore", ""},
+		{"top", "auto", full, "", "write", "stop", ""},
+		{"top", "stop", "", read, "read", "stop", ""},
 	} {
-		t.Run(c.policy+" "+c.operation, func(t *testing.T) {
+		t.Run(c.top+" "+c.policy+" "+c.operation, func(t *testing.T) {
 			r := jobtest.New(t, Commands)
 			want := r.Chain(rand.New(rand.NewPCG(7, 7)))
 			r.Nodes(c.base, c.mid)
-			r.OK("block-commit", `{"device": "top", "top-node": "mid", "job-id": "j", "on-error": "`+c.policy+`"}`)
+			r.OK("block-commit", `{"device": "top", "top-node": "`+c.top+`", "job-id": "j", "on-error": "`+c.policy+`"}`)
 			r.Await(`BLOCK_JOB_ERROR {"device": "j", "operation": "` + c.operation + `", "action": "` + c.action + `"}`)
 			if c.action == "stop" {
 				r.Await(`JOB_STATUS_CHANGE {"id": "j", "status": "paused"}`)
 				r.OK("block-job-resume", `{"device": "j"}`)
 			}
+			if c.top == "top" && c.end == "" {
+				r.Await("BLOCK_JOB_READY")
+				r.OK("block-job-complete", `{"device": "j"}`)
+			}
 			seen := r.Ended("j")
 			if well(seen) != (c.end == "") || !strings.Contains(strings.Join(seen, "\n"), c.end) {
 				t.Error(seen)
+			}
+			if c.top == "top" && c.end == "" {
+				r.Same("base.raw", want)
+				return
 			}
 			r.Same("top.qcow2", want)
 			if mid := strings.Contains(r.Sh("qemu-img", "info", "top.qcow2"), "mid.qcow2"); mid != (c.end != "") {
@@ -130,4 +144,28 @@ func TestCancelled(t *testing.T) {
 	}
 	g.Stop()
 	r.Same("top.qcow2", g.Want)
+}
+
+// The human monitor's commit is done when it returns, and the image is empty then.
+func TestAtOnce(t *testing.T) {
+	r := jobtest.New(t, Commands)
+	want := r.Chain(rand.New(rand.NewPCG(9, 9)))
+	r.Drive()
+	g := r.NewGuest("d0", want, 9)
+	g.Start()
+	var err error
+	r.On(func() { err = commitDrives(context.Background(), r.Graph, "d0") })
+	if err != nil {
+		t.Error(err)
+	}
+	g.Stop()
+	r.On(func() { err = commitDrives(context.Background(), r.Graph, "all") })
+	if err != nil {
+		t.Error(err)
+	}
+	r.Same("mid.qcow2", g.Want)
+	r.Sh("qemu-img", "compare", "-f", "raw", "-F", "qcow2", "want", "top.qcow2")
+	if out := r.Sh("qemu-img", "map", "--output=json", "top.qcow2"); strings.Contains(out, `"depth": 0`) {
+		t.Errorf("something is left in the image: %s", out)
+	}
 }

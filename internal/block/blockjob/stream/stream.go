@@ -4,6 +4,7 @@ package stream
 
 import (
 	"context"
+	"io"
 
 	"govmd/internal/block"
 	"govmd/internal/block/blockjob"
@@ -41,6 +42,7 @@ type stream struct {
 	policy                   blockjob.OnError
 	backingFile              *string // what the image is to call its backing file
 	readOnly                 bool    // the image is to be so again
+	frozen                   bool    // the chain from top to last is
 }
 
 // bottomOf returns the lowest node that a stream makes superfluous.
@@ -91,6 +93,9 @@ func (s *stream) Run(_ context.Context, j *job.Job) error {
 	if err := w.Settle(); err != nil {
 		return err
 	}
+	if err := s.image.Flush(); err != nil { // here, where nobody waits for it
+		return err
+	}
 	return s.Outcome()
 }
 
@@ -123,6 +128,7 @@ func (s *stream) Prepare(*job.Job) error {
 		below.Ref()
 		defer below.Unref()
 	}
+	s.thaw()
 	if err := s.removeFilter(); err != nil {
 		return err
 	}
@@ -141,12 +147,15 @@ func (s *stream) Prepare(*job.Job) error {
 		if err := s.Manager().Graph().SetBacking(s.image, below); err != nil {
 			return err
 		}
-		ch, ok := s.image.Driver().(block.BackingChanger)
-		if !ok {
-			return block.ErrUnsupp
-		}
-		return ch.ChangeBacking(ctx, name, format)
+		return s.image.RecordBacking(ctx, name, format)
 	})
+}
+
+func (s *stream) thaw() {
+	if s.frozen {
+		s.frozen = false
+		block.ThawChain(s.top, s.last)
+	}
 }
 
 func (s *stream) removeFilter() error {
@@ -161,6 +170,7 @@ func (s *stream) removeFilter() error {
 
 // Clean implements job.Cleaner.
 func (s *stream) Clean(j *job.Job) {
+	s.thaw()
 	s.Base.Clean(j)
 	_ = s.removeFilter() // what is filtered can do what the filter could
 	if s.readOnly {
@@ -201,25 +211,28 @@ func (s *stream) begin(ctx context.Context, c *control.Control, a *args) (err er
 	g := c.Graph()
 	s.Bind(c.Jobs())
 	s.top.Ref()
-	if s.image.ReadOnly() {
-		if err := g.SetReadOnly(ctx, s.image, false); err != nil {
-			s.top.Unref()
-			return err
-		}
-		s.readOnly = true
-	}
 	defer func() {
 		if err != nil {
 			s.Discard()
 			s.Clean(nil)
 		}
 	}()
+	if err := block.FreezeChain(s.top, s.last); err != nil {
+		return err
+	}
+	s.frozen = true
+	if s.image.ReadOnly() {
+		if err := g.SetReadOnly(ctx, s.image, false); err != nil {
+			return err
+		}
+		s.readOnly = true
+	}
 	bottom := s.last.SkipFilters().Name()
 	s.filter, err = g.InsertFilter(ctx, block.TypeOf("copy-on-read"), a.FilterName, &filter.CopyOnReadOptions{
 		GenericFormat: block.GenericFormat{File: block.NodeRef(s.top.Name())}, Bottom: &bottom,
 	}, s.top)
 	if err != nil {
-		return err
+		return qmp.Errorf("Could not create node: %w", err)
 	}
 	o := blockjob.Options{
 		ID: a.JobID, AutoFinalize: a.AutoFinalize, AutoDismiss: a.AutoDismiss, Shared: block.PermAll, Perm: block.PermRead,
@@ -290,4 +303,20 @@ func Commands(c *control.Control) []qmp.Command {
 			return none, start(ctx, c, a)
 		}),
 	}
+}
+
+// HumanCommands returns the human monitor's command that streams.
+func HumanCommands(c *control.Control) []qmp.HumanCommand {
+	return []qmp.HumanCommand{{
+		Name: "block_stream", Args: "device:B,speed:o?,base:s?", Params: "device [speed [base]]",
+		Help: "copy data from a backing file into a block device",
+		Run: func(ctx *qmp.Context, a qmp.HumanArgs, _ io.Writer) error {
+			speed := int64(a.Size("speed", 0))
+			args := &args{Device: a.Str("device"), Speed: &speed}
+			if base := a.Str("base"); base != "" {
+				args.Base = &base
+			}
+			return start(ctx, c, args)
+		},
+	}}
 }

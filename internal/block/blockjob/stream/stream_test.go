@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -102,4 +103,35 @@ func TestSteered(t *testing.T) {
 	if out := r.Sh("qemu-img", "info", "top.qcow2"); !strings.Contains(out, "backing file: mid.qcow2") {
 		t.Error(out)
 	}
+}
+
+// Drains, as of snapshots and reopening, find the job anywhere, and it goes on.
+func TestDrained(t *testing.T) {
+	r := jobtest.New(t, Commands)
+	want := r.Chain(rand.New(rand.NewPCG(3, 3)))
+	r.Drive()
+	g := r.NewGuest("d0", want, 3)
+	g.Start()
+	r.OK("block-stream", `{"device": "d0", "speed": 6000000}`)
+	for i := range 40 {
+		r.On(func() {
+			nodes := r.Graph.Nodes()
+			n := nodes[i%len(nodes)]
+			if err := n.Drain(context.Background()); err != nil {
+				t.Error(err)
+			}
+			for _, b := range r.Jobs.Infos() {
+				if b.Busy {
+					t.Errorf("the job is at work although %s is drained", n.Name())
+				}
+			}
+			n.Undrain()
+		})
+	}
+	r.Call("block-job-set-speed", `{"device": "d0", "speed": 0}`) // if it is not over yet
+	if seen := strings.Join(r.Ended("d0"), "\n"); !strings.Contains(seen, "BLOCK_JOB_COMPLETED") || strings.Contains(seen, "error") {
+		t.Error(seen)
+	}
+	g.Stop()
+	r.Same("top.qcow2", g.Want)
 }
