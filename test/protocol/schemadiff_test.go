@@ -31,7 +31,6 @@ var justified = []struct{ path, why string }{
 	{`^blockdev-add\(nbd\)\.server: optional`, "the short form can stand for it"},
 	{`^blockdev-add\(nbd\)\.x-dirty-bitmap: features`, "its name says that it is no interface"},
 	{`^blockdev-reopen\.options\[\]: builtin`, "they are checked as far as they differ from those of the open node"},
-	{`^blockdev-create\.options\(qcow2\)\.encrypt: only QEMU's$`, "there are no encrypted images yet"},
 	{`^blockdev-create\.options\(qcow2\)\.backing-fmt: builtin`, "an image can name a format that has no driver"},
 	{`^blockdev-snapshot: .* features \[\], QEMU's false, \[allow-write-only-overlay\]$`, "an overlay is opened for reading too"},
 	{`^human-monitor-command: .* features \[\], QEMU's false, \[savevm-monitor-nodes\]$`, "there is no savevm yet"},
