@@ -57,6 +57,21 @@ func or[T any](p *T, def T) T {
 	return *p
 }
 
+// spec is how sectors are encrypted.
+func (o *CreateOptions) spec() sector.Spec {
+	s := sector.Spec{Cipher: or(o.Cipher, "aes-256"), Mode: or(o.Mode, "xts"), IVGen: or(o.IVGen, "plain64")}
+	if s.IVGen == "essiv" {
+		s.IVHash = or(o.IVHash, "sha256")
+	}
+	return s
+}
+
+// HeaderSize returns how many bytes LUKS takes in front of the disk.
+func (o *CreateOptions) HeaderSize() (int64, error) {
+	s := o.spec()
+	return luks.PayloadOffset(&s)
+}
+
 // Format is a header to be written, with its key.
 type Format struct {
 	*luks.Header
@@ -71,10 +86,8 @@ func New(ctx context.Context, g *block.Graph, o *CreateOptions, prefix string) (
 	if err != nil {
 		return nil, err
 	}
-	spec := sector.Spec{Cipher: or(o.Cipher, "aes-256"), Mode: or(o.Mode, "xts"), IVGen: or(o.IVGen, "plain64")}
-	if spec.IVGen == "essiv" {
-		spec.IVHash = or(o.IVHash, "sha256")
-	} else if o.IVHash != nil {
+	spec := o.spec()
+	if spec.IVGen != "essiv" && o.IVHash != nil {
 		return nil, block.Errorf(block.KindInvalid, "'%sivgen-hash-alg' is for IV generator 'essiv' alone", prefix)
 	}
 	d, err := iterTime(o.IterTimeMS)

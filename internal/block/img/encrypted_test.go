@@ -43,6 +43,9 @@ compare OBJ --image-opts driver=qcow2,file.filename=top.qcow2,backing.encrypt.ke
 !convert --object nonsense,id=s --image-opts Q=d.qcow2 x
 !convert OBJ -c -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s d.raw x
 !convert --target-image-opts d.raw driver=raw,file.filename=y
+measure OBJ -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s --size 1G
+measure OBJ -O qcow2 -o encrypt.format=luks,encrypt.key-secret=s,encrypt.cipher-alg=aes-128,cluster_size=512 --size 8M
+measure OBJ -O luks -o key-secret=s --size 1G
 !create -f luks x 1M
 !create -f luks -o key-secret=s x 1M
 !create -f qcow2 -o encrypt.format=luks x 1M

@@ -47,3 +47,9 @@ func create(ctx context.Context, g *block.Graph, opts any) error {
 	}
 	return f.Write(ctx, c)
 }
+
+// measure says how large a new image would be.
+func measure(opts any, size int64, _ *block.Node) (block.Measured, error) {
+	n, err := opts.(*CreateOptions).HeaderSize()
+	return block.Measured{Required: n + size, FullyAllocated: n + size, Bitmaps: -1}, err
+}

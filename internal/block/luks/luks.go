@@ -21,7 +21,7 @@ type Options struct {
 
 func init() {
 	block.Register[Options](&block.Type{
-		Name: "luks", Open: open, Probe: probe, Create: create,
+		Name: "luks", Open: open, Probe: probe, Create: create, Measure: measure,
 		CreateKeys: append(encrypt.CreateKeys(""),
 			block.CreateKey{Name: "preallocation", Type: "string", Help: "Preallocation mode (allowed values: off, metadata, falloc, full)"},
 			block.CreateKey{Name: "size", Type: "size", Help: "Virtual disk size"}),

@@ -2,6 +2,7 @@ package qcow2
 
 import (
 	"govmd/internal/block"
+	"govmd/internal/block/encrypt"
 )
 
 // measure says how large a new image would be.
@@ -16,6 +17,15 @@ func measure(opts any, size int64, src *block.Node) (block.Measured, error) {
 	meta, err := metadataSize(h, whole)
 	if err != nil {
 		return block.Measured{}, err
+	}
+	if e := opts.(*CreateOptions).Encrypt; e != nil {
+		if l, ok := e.Branch.(*encrypt.CreateOptions); ok {
+			n, err := l.HeaderSize()
+			if err != nil {
+				return block.Measured{}, err
+			}
+			meta += (n + cluster - 1) &^ (cluster - 1)
+		}
 	}
 	data := int64(0)
 	switch {

@@ -130,6 +130,18 @@ func New(ctx context.Context, spec *sector.Spec, hash sector.Hash, iterTime time
 	return h, key, h.check()
 }
 
+// PayloadOffset returns how many bytes a header that New makes, with its key slots,
+// takes in front of the disk.
+func PayloadOffset(spec *sector.Spec) (int64, error) {
+	h := &Header{Spec: *spec}
+	var err error
+	if h.KeySize, err = spec.KeySize(); err != nil {
+		return 0, err
+	}
+	h.layOut()
+	return h.PayloadOffset, nil
+}
+
 // layOut places the slots and the payload.
 func (h *Header) layOut() {
 	each := (int64(h.KeySize)*stripes + align - 1) &^ (align - 1)
