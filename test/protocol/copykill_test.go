@@ -35,7 +35,7 @@ func TestKilledInTheMiddleOfACopy(t *testing.T) {
 			s.turn(`{"execute": "qmp_capabilities"}`)
 			s.turn(`{"execute": "nbd-server-start", "arguments": {"addr": {"type": "unix", "data": {"path": "nbd"}}}}`)
 			s.turn(`{"execute": "nbd-server-add", "arguments": {"device": "d0", "writable": true}}`)
-			if answer := s.turn(job); fmt.Sprint(answer[len(answer)-1]) != "map[return:map[]]" {
+			if answer := s.turn(job); fmt.Sprint(answer[0]) != "map[return:map[]]" {
 				t.Fatal(answer)
 			}
 			sh("qemu-io", "-f", "raw", "-c", "write -P 2 1M 300k", "-c", "write -P 3 7M 512", "-c", "flush", "nbd+unix:///d0?socket=nbd")
