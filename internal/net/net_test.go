@@ -7,33 +7,15 @@ import (
 	"strings"
 	"testing"
 
-	"govmd/internal/lane"
 	"govmd/internal/net"
 	"govmd/internal/net/nettest"
 	"govmd/internal/qmp"
 	"govmd/internal/qmp/qjson"
 )
 
-func newNet(t *testing.T) *net.Net {
-	l := lane.New()
-	go l.Run()
-	n := net.New(net.Env{Lane: l})
-	t.Cleanup(func() {
-		n.Stop()
-		n.Close()
-		l.Close()
-		<-l.Done()
-	})
-	return n
-}
-
 func add(t *testing.T, n *net.Net, text string) *net.Netdev {
 	t.Helper()
-	o, err := net.Parse(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := n.Add(o)
+	d, err := nettest.Add(n, text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +55,7 @@ func run(t *testing.T, n *net.Net, name, args string) string {
 func frame(s string) [][]byte { return [][]byte{[]byte(s[:1]), []byte(s[1:])} }
 
 func TestFramesPass(t *testing.T) {
-	n := newNet(t)
+	n := nettest.New(t)
 	add(t, n, "test,id=a")
 	card, nic := connect(t, n, "nic", "a")
 	back := nettest.Made("a")
@@ -103,7 +85,7 @@ func TestFramesPass(t *testing.T) {
 }
 
 func TestSetLink(t *testing.T) {
-	n := newNet(t)
+	n := nettest.New(t)
 	add(t, n, "test,id=a")
 	card, nic := connect(t, n, "nic", "a")
 	back := nettest.Made("a")
@@ -129,7 +111,7 @@ func TestSetLink(t *testing.T) {
 
 // A back end comes and goes while the card lives.
 func TestSwap(t *testing.T) {
-	n := newNet(t)
+	n := nettest.New(t)
 	add(t, n, "test,id=a")
 	card, nic := connect(t, n, "nic", "a")
 	first := nettest.Made("a")
@@ -159,7 +141,7 @@ func TestSwap(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	n := newNet(t)
+	n := nettest.New(t)
 	add(t, n, "test,id=a")
 	connect(t, n, "nic", "a")
 	for id, want := range map[string]string{
@@ -178,11 +160,7 @@ func TestErrors(t *testing.T) {
 		"test,id=a":     "Duplicate ID 'a'",
 		"test,id=b,x=1": "Parameter 'x' is unexpected",
 	} {
-		o, err := net.Parse(text)
-		if err == nil {
-			_, err = n.Add(o)
-		}
-		if err == nil || err.Error() != want {
+		if _, err := nettest.Add(n, text); err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 	}
@@ -199,7 +177,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestAnnounce(t *testing.T) {
-	n := newNet(t)
+	n := nettest.New(t)
 	card, _ := connect(t, n, "nic", "")
 	other, _ := connect(t, n, "other", "")
 	if got := run(t, n, "announce-self", `{"initial":0,"max":0,"rounds":1,"step":0,"interfaces":["nic"]}`); got != "{}" {
@@ -214,7 +192,7 @@ func TestAnnounce(t *testing.T) {
 }
 
 func TestInfo(t *testing.T) {
-	n := newNet(t)
+	n := nettest.New(t)
 	add(t, n, "test,id=b")
 	add(t, n, "test,id=a")
 	connect(t, n, "", "a")
@@ -230,7 +208,7 @@ func TestInfo(t *testing.T) {
 }
 
 func TestMAC(t *testing.T) {
-	n := newNet(t)
+	n := nettest.New(t)
 	for _, want := range []string{"52:54:00:12:34:56", "52:54:00:12:34:57"} {
 		m := n.NewMAC()
 		if m.String() != want {

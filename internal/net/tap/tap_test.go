@@ -14,7 +14,6 @@ import (
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
-	"govmd/internal/lane"
 	"govmd/internal/net"
 	"govmd/internal/net/nettest"
 )
@@ -37,31 +36,14 @@ type rig struct {
 	stop chan struct{}
 }
 
-func newNet(t *testing.T) *net.Net {
-	t.Helper()
-	l := lane.New()
-	go l.Run()
-	n := net.New(net.Env{Lane: l})
-	t.Cleanup(func() {
-		n.Stop()
-		n.Close()
-		l.Close()
-		<-l.Done()
-	})
-	return n
-}
-
 func add(n *net.Net, text string) error {
-	o, err := net.Parse(text)
-	if err == nil {
-		_, err = n.Add(o)
-	}
+	_, err := nettest.Add(n, text)
 	return err
 }
 
 func newRig(t *testing.T, options string) *rig {
 	t.Helper()
-	r := &rig{t: t, net: newNet(t), card: nettest.NewCard(), stop: make(chan struct{})}
+	r := &rig{t: t, net: nettest.New(t), card: nettest.NewCard(), stop: make(chan struct{})}
 	if err := add(r.net, "tap,id=t,ifname=t0,"+options); err != nil {
 		t.Fatal(err)
 	}
@@ -206,7 +188,7 @@ func TestScripts(t *testing.T) {
 	if err := os.WriteFile(script, []byte("#!/bin/sh\necho $0 $1 >>"+dir+"/log\nip link set $1 up 2>/dev/null || true\n"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	n := newNet(t)
+	n := nettest.New(t)
 	if err := add(n, "tap,id=t,ifname=t7,script="+script+",downscript="+script); err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +208,7 @@ func TestDescriptors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := newNet(t)
+	n := nettest.New(t)
 	o := &Options{}
 	names := itoa(d.files[0]) + ":" + itoa(d.files[1])
 	o.FDs = &names
@@ -248,7 +230,7 @@ func TestDescriptors(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	n := newNet(t)
+	n := nettest.New(t)
 	busy, err := create("busy0", 1, false)
 	if err != nil {
 		t.Fatal(err)

@@ -42,10 +42,8 @@ func onLane(m *devtest.Machine, fn func()) {
 
 func addBackend(tb testing.TB, m *devtest.Machine, options string) {
 	tb.Helper()
-	o, err := net.Parse("test,id=n0" + options)
-	if err == nil {
-		onLane(m, func() { _, err = m.Env.Net.Add(o) })
-	}
+	var err error
+	onLane(m, func() { _, err = nettest.Add(m.Env.Net, "test,id=n0"+options) })
 	if err != nil {
 		tb.Fatal(err)
 	}
