@@ -81,7 +81,7 @@ func init() {
 		})},
 		{"display", "none", "display: not there yet", word(func(s *setup) *string { return &s.display }, "none")},
 		{"vga", "none", "display adapter: not there yet", word(func(s *setup) *string { return &s.vga }, "none")},
-		{"netdev", "TYPE,id=ID[,PROP=VALUE...]", "network back end: tap", applyNetdev},
+		{"netdev", "TYPE,id=ID[,PROP=VALUE...]", "network back end: tap, stream or socket", applyNetdev},
 		{"nic", "none", "network card: not there yet", word(func(s *setup) *string { return &s.nic }, "none")},
 		{"net", "none", "", word(func(s *setup) *string { return &s.nic }, "none")},
 		{"no-hpet", "", "no event timer: the same as -machine hpet=off", flag(func(s *setup) { s.setMachine("hpet", "off") })},

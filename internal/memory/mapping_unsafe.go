@@ -66,7 +66,7 @@ func (m *mapping) vacate() {
 func (m *mapping) copyOut(dst []byte, off uint64) bool {
 	src := m.bytes[off : off+uint64(len(dst))]
 	if m.faults {
-		return copyGuest(dst, src) == nil
+		return Copy(dst, src) == nil
 	}
 	copy(dst, src)
 	return true
@@ -77,15 +77,15 @@ func (m *mapping) copyOut(dst []byte, off uint64) bool {
 func (m *mapping) copyIn(off uint64, src []byte) bool {
 	dst := m.bytes[off : off+uint64(len(src))]
 	if m.faults {
-		return copyGuest(dst, src) == nil
+		return Copy(dst, src) == nil
 	}
 	copy(dst, src)
 	return true
 }
 
-// copyGuest copies len(src) bytes to dst, one of which is guest memory. It costs
+// Copy copies len(src) bytes to dst, one of which is guest memory. It costs
 // about 10 ns more than copy.
-func copyGuest(dst, src []byte) (err error) {
+func Copy(dst, src []byte) (err error) {
 	old := debug.SetPanicOnFault(true)
 	defer func() {
 		debug.SetPanicOnFault(old)

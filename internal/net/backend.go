@@ -38,7 +38,7 @@ type Backend interface {
 	// Start has the back end deliver what it receives to l. It is called once.
 	Start(l *Link)
 	// Send takes a frame of the guest's, in segments, some of which may be guest
-	// memory: only system calls and memory.Copy touch them. False: not now.
+	// memory: only system calls and package memory's Copy touch them. False: not now.
 	Send(queue int, frame [][]byte) bool
 	// Wake says that Deliver may take a frame again.
 	Wake(queue int)

@@ -1,9 +1,5 @@
 package net
 
-import (
-	"govmd/internal/event"
-)
-
 // RxState is which frames of a kind a card takes.
 type RxState string
 
@@ -34,16 +30,3 @@ type Filter struct {
 	UnicastTable      []string `qmp:"unicast-table"`
 	MulticastTable    []string `qmp:"multicast-table"`
 }
-
-// FilterChangedEvent is the event NIC_RX_FILTER_CHANGED: the guest has changed the
-// filter of a card. There is one until somebody asks query-rx-filter for it.
-type FilterChangedEvent struct {
-	Name *string `qmp:"name"` // the device's ID, if it has one
-	Path string  `qmp:"path"`
-}
-
-// EventName implements event.Event.
-func (FilterChangedEvent) EventName() string { return "NIC_RX_FILTER_CHANGED" }
-
-// Events are the events of this package.
-func Events() []event.Event { return []event.Event{FilterChangedEvent{}} }

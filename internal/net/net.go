@@ -48,6 +48,15 @@ func (o *Opened) FD(name string) (int, error) {
 	return n, err
 }
 
+// Names looks up the descriptor that an address may name; unused closes it if it was not
+// used.
+func (o *Opened) Names(a sock.Address) (names *sock.Names, unused func(), err error) {
+	if o.Net.Env.Names == nil {
+		return &sock.Names{FD: sock.CommandLineFD}, func() {}, nil
+	}
+	return o.Net.Env.Names(o.Command, a)
+}
+
 // Netdev is a back end with its name.
 type Netdev struct {
 	ID      string

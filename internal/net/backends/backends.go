@@ -2,5 +2,6 @@
 package backends
 
 import (
+	_ "govmd/internal/net/socket"
 	_ "govmd/internal/net/tap"
 )
