@@ -137,7 +137,7 @@ func (s *session) until(name, word, request string) (got []any) {
 // testdata/block.txt says how lines compare.
 func TestBlock(t *testing.T) {
 	for _, name := range []string{
-		"block", "blockhuman", "formats", "nbd", "backup", "mirror", "blockjobs", "blockjobshuman", "blockjobspair", "blockcreate",
+		"block", "blockhuman", "formats", "nbd", "net", "backup", "mirror", "blockjobs", "blockjobshuman", "blockjobspair", "blockcreate",
 	} {
 		t.Run(name, func(t *testing.T) { sameBlockTalk(t, "testdata/"+name+".txt") })
 	}
