@@ -159,15 +159,22 @@ func (q *queue) write(fd uintptr) {
 	}
 }
 
+// writable reports whether a tap takes a frame. It has to ask: that it does may have been
+// told before anybody waited for it.
+func writable(fd uintptr) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+	for {
+		n, err := unix.Poll(p, 0)
+		if err != unix.EINTR {
+			return n > 0 || err != nil
+		}
+	}
+}
+
 // drain waits until the tap takes frames again after it did not.
 func (q *queue) drain() {
 	for q.wait(q.full) {
-		first := true
-		err := q.raw.Write(func(uintptr) bool {
-			was := first
-			first = false
-			return !was // come back when it can be written to
-		})
+		err := q.raw.Write(writable)
 		q.stuck.Store(false)
 		if err != nil {
 			return
