@@ -36,7 +36,7 @@ func sumOf(p []byte) string {
 func bootPC(t *testing.T, args ...string) *vmtest.VM {
 	t.Helper()
 	vm := vmtest.Start(t, vmtest.Options{Args: append([]string{
-		"-M", "pc", "-accel", "kvm", "-cpu", "host,-xsave", "-m", "256",
+		"-M", "pc", "-accel", "kvm", "-cpu", "host,-xsave", "-m", "256", "-no-reboot",
 		"-kernel", kernel.ELF(), "-initrd", guestPath, "-append", "console=ttyS0 panic=-1 quiet",
 	}, args...)})
 	vm.Expect(guest.Ready)

@@ -38,7 +38,7 @@ func host(t *testing.T, args ...string) string {
 func boot(t *testing.T, args ...string) *vmtest.VM {
 	t.Helper()
 	vm := vmtest.Start(t, vmtest.Options{Args: append([]string{
-		"-M", "microvm", "-accel", "kvm", "-cpu", "host,-xsave", "-smp", "2", "-m", "256",
+		"-M", "microvm", "-accel", "kvm", "-cpu", "host,-xsave", "-smp", "2", "-m", "256", "-no-reboot",
 		"-kernel", kernel.ELF(), "-initrd", guestPath, "-append", "console=ttyS0 panic=-1 quiet",
 	}, args...)})
 	vm.Expect(guest.Ready)

@@ -86,7 +86,7 @@ func TestTapOnBridge(t *testing.T) {
 			makeBridge(t)
 			url, sum := serve(t, 4<<20)
 			vm := vmtest.Start(t, vmtest.Options{Args: []string{
-				"-M", machine, "-accel", "kvm", "-cpu", "host,-xsave", "-m", "256",
+				"-M", machine, "-accel", "kvm", "-cpu", "host,-xsave", "-m", "256", "-no-reboot",
 				"-kernel", kernel.ELF(), "-initrd", guestPath, "-append", "console=ttyS0 panic=-1 quiet",
 				"-netdev", "tap,id=n0,br=" + bridge, "-device", card + ",netdev=n0,id=nic,mac=52:54:00:aa:bb:cc",
 			}})
