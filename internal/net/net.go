@@ -63,7 +63,6 @@ type Netdev struct {
 	Backend Backend
 	link    *Link
 	arrival int
-	auto    bool // of -net or -nic: it goes with its card
 }
 
 // NIC is a card with its name, as commands and `info network` see it.
@@ -203,9 +202,6 @@ func (n *Net) Disconnect(c *NIC) {
 	n.nics = slices.DeleteFunc(n.nics, func(x *NIC) bool { return x == c })
 	c.Link.setCard(nil)
 	n.FreeMAC(c.MAC)
-	if d := n.Netdev(c.peer); d != nil && d.auto {
-		n.Remove(d)
-	}
 }
 
 // Stop gives up opening back ends. It must not be called on the lane, and comes

@@ -1,8 +1,6 @@
 package net
 
 import (
-	"fmt"
-
 	"govmd/internal/option"
 	"govmd/internal/qmp"
 )
@@ -55,6 +53,3 @@ func Parse(text string) (*Options, error) {
 	}
 	return o, nil
 }
-
-// String is for messages.
-func (o *Options) String() string { return fmt.Sprintf("%s '%s'", o.Type, o.ID) }

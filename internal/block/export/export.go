@@ -42,9 +42,6 @@ func (e *Export) Node() *block.Node { return e.child.Node() }
 // Queue runs requests on the node; those are held while the node is drained.
 func (e *Export) Queue() *block.Queue { return e.queue }
 
-// Kind is what Options.Type's constructor has made.
-func (e *Export) Kind() Kind { return e.kind }
-
 // Flags returns what has to be added to the flags of a write.
 func (e *Export) Flags() block.Flags {
 	if e.Writethrough {
